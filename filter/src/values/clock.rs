@@ -1,0 +1,46 @@
+//! Time as the core sees it: readings of a monotonic clock, handed in by whoever calls.
+//!
+//! The wall clock never enters a decision: it steps when somebody sets it, and a breaker or a ramp
+//! that steps with it would open or close for no reason.
+
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+/// A reading of the monotonic clock, in nanoseconds since a moment of the host's choosing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The reading `nanos` nanoseconds after the host's origin.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the host's origin.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The time since `earlier`; zero if `earlier` is in the future.
+    pub const fn since(self, earlier: Instant) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Instant;
+
+    /// Saturates at the clock's end, 584 years after its origin.
+    fn add(self, duration: Duration) -> Instant {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Instant(self.0.saturating_add(nanos))
+    }
+}
+
+impl Sub for Instant {
+    type Output = Duration;
+
+    fn sub(self, earlier: Instant) -> Duration {
+        self.since(earlier)
+    }
+}

@@ -1,0 +1,68 @@
+//! Units as types, integers where they can be, so that a configuration is `Eq` and `Hash` and a
+//! token count is never handed over as a weight.
+
+use std::fmt;
+use std::ops::Add;
+
+/// A number of tokens, as a model's tokenizer counts them or as an estimate of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tokens(pub u32);
+
+impl Add for Tokens {
+    type Output = Tokens;
+
+    /// Saturates: no request comes near 4 billion tokens, and one that claims to must not wrap.
+    fn add(self, other: Tokens) -> Tokens {
+        Tokens(self.0.saturating_add(other.0))
+    }
+}
+
+impl fmt::Display for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An endpoint's share of its pool's traffic relative to the others': 0 (drained) to 1000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Weight(u16);
+
+impl Weight {
+    /// What an endpoint weighs when nothing is said.
+    pub const DEFAULT: Weight = Weight(100);
+    /// The heaviest: ten times the default, so that one endpoint can be ten of another.
+    pub const MAX: Weight = Weight(1000);
+    /// Takes no new traffic.
+    pub const DRAINED: Weight = Weight(0);
+
+    /// The weight `value`, or `None` above [`Weight::MAX`].
+    pub const fn new(value: u16) -> Option<Weight> {
+        if value <= Self::MAX.0 {
+            Some(Weight(value))
+        } else {
+            None
+        }
+    }
+
+    /// The plain number.
+    pub const fn value(self) -> u16 {
+        self.0
+    }
+
+    /// Whether the endpoint takes no new traffic.
+    pub const fn is_drained(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl Default for Weight {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl fmt::Display for Weight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

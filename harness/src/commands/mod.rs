@@ -1,0 +1,44 @@
+//! One file a command; this one only says which there are.
+
+mod build;
+mod check;
+mod cost;
+mod demo;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Try, check, build and measure Junheng, the load balancer for AI traffic in one wasm module.
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Up(up::Args),
+    Demo(demo::Args),
+    Check(check::Args),
+    Build(build::Args),
+    Cost(cost::Args),
+}
+
+/// Runs what the command line asks for; `up` when it asks for nothing.
+pub fn run() -> ExitCode {
+    let command = Cli::parse().command.unwrap_or_else(|| Command::Up(up::Args::default()));
+    let outcome = match command {
+        Command::Up(args) => up::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Build(args) => build::run(args),
+        Command::Cost(args) => cost::run(args),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(2)
+    })
+}

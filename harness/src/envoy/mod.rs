@@ -1,0 +1,1 @@
+//! The real Envoy: found or installed, configured, started, stopped.

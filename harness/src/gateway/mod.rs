@@ -1,0 +1,1 @@
+//! A gateway on real sockets that runs a module as Envoy would.

@@ -1,0 +1,1 @@
+//! A complete proxy-wasm 0.2.1 host on wasmtime.

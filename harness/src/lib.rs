@@ -1,0 +1,10 @@
+//! A native proxy-wasm host on wasmtime, and what is made with it: a gateway on real sockets, a
+//! fleet of simulated model servers, a keeper of real Envoy processes.
+//!
+//! Nothing here knows Junheng's filter: the host runs any proxy-wasm module.
+
+pub mod artifact;
+pub mod envoy;
+pub mod fleet;
+pub mod gateway;
+pub mod host;

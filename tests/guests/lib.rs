@@ -1,0 +1,1 @@
+//! Guests live in `examples/`: one file, one module.
