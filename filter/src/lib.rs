@@ -26,7 +26,11 @@
     )
 )]
 
-
 pub mod balance;
+pub mod config;
+pub mod identity;
+pub mod ports;
+pub mod report;
 pub mod request;
+pub mod route;
 pub mod values;

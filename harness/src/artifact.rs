@@ -10,7 +10,9 @@ pub const TARGET: &str = "wasm32-wasip1";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Cargo itself could not be started.
-    #[error("cargo is needed to build the artifact and could not be started ({0}); install Rust with rustup: https://rustup.rs")]
+    #[error(
+        "cargo is needed to build the artifact and could not be started ({0}); install Rust with rustup: https://rustup.rs"
+    )]
     NoCargo(std::io::Error),
     /// The wasm target is missing and could not be added.
     #[error("the target {TARGET} is not installed; run: rustup target add {TARGET}")]
@@ -42,11 +44,19 @@ pub fn build() -> Result<PathBuf, Error> {
 /// Builds the test suite's guest module `name` (`tests/guests/examples/<name>.rs`) and returns its path.
 pub fn build_guest(name: &str) -> Result<PathBuf, Error> {
     cargo_build(&["--package", "guests", "--example", name])?;
-    existing(target_dir().join(TARGET).join(format!("wasm/examples/{name}.wasm")))
+    existing(
+        target_dir()
+            .join(TARGET)
+            .join(format!("wasm/examples/{name}.wasm")),
+    )
 }
 
 fn existing(path: PathBuf) -> Result<PathBuf, Error> {
-    if path.is_file() { Ok(path) } else { Err(Error::Missing(path)) }
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err(Error::Missing(path))
+    }
 }
 
 fn cargo_build(what: &[&str]) -> Result<(), Error> {
@@ -59,7 +69,11 @@ fn cargo_build(what: &[&str]) -> Result<(), Error> {
         .stdin(Stdio::null())
         .status()
         .map_err(Error::NoCargo)?;
-    if status.success() { Ok(()) } else { Err(Error::Failed(what.join(" "))) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Error::Failed(what.join(" ")))
+    }
 }
 
 /// Adds the wasm target through rustup where the compiler has no standard library for it.

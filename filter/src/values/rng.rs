@@ -28,7 +28,7 @@ impl Rng {
     /// Lemire's multiply-shift without the rejection step: over 32 bits its bias is below `len`/2³².
     pub fn below(&mut self, len: usize) -> usize {
         let high = self.bits() >> 32;
-        ((high * len as u64) >> 32) as usize
+        (high.wrapping_mul(len as u64) >> 32) as usize
     }
 
     /// A uniform number in `[0, 1)`.
@@ -48,7 +48,10 @@ mod tests {
         for _ in 0..100_000 {
             drawn[rng.below(10)] += 1;
         }
-        assert!(drawn.iter().all(|n| (9_500..10_500).contains(n)), "{drawn:?}");
+        assert!(
+            drawn.iter().all(|n| (9_500..10_500).contains(n)),
+            "{drawn:?}"
+        );
         assert_eq!(rng.below(0), 0);
     }
 }

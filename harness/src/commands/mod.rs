@@ -29,7 +29,9 @@ enum Command {
 
 /// Runs what the command line asks for; `up` when it asks for nothing.
 pub fn run() -> ExitCode {
-    let command = Cli::parse().command.unwrap_or_else(|| Command::Up(up::Args::default()));
+    let command = Cli::parse()
+        .command
+        .unwrap_or_else(|| Command::Up(up::Args::default()));
     let outcome = match command {
         Command::Up(args) => up::run(args),
         Command::Demo(args) => demo::run(args),

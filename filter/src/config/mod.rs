@@ -1,0 +1,278 @@
+//! What a valid configuration is.
+//!
+//! [`wire`] is what may be written, [`parse`] checks it once and for all, and what comes out is a
+//! [`Config`] whose every value is in range and whose every name leads somewhere: nothing behind this
+//! floor asks again. The other way, to check where a value is used, would let a mistake in a
+//! configuration show up in a request.
+
+mod parse;
+pub mod wire;
+
+use std::net::SocketAddr;
+
+pub use parse::Error;
+pub use wire::{Algorithm, Upgrades};
+
+use crate::values::units::{Tokens, Weight};
+
+/// A configuration, valid by construction.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Config {
+    /// The pools; at least one.
+    pub pools: Vec<Pool>,
+    /// The rules, in order; at least one.
+    pub routes: Vec<Route>,
+    /// Every model name that is written somewhere, sorted, without duplicates.
+    pub models: Vec<String>,
+    /// The header that names the tenant, if one does.
+    pub tenant_header: Option<String>,
+    /// The largest body that is read, in bytes.
+    pub body_limit: usize,
+    /// How many bytes of a prompt's text, from its start, make its key; 0 where no pool hashes prompts.
+    pub prompt_key_bytes: usize,
+    /// Who sees `x-junheng-decision`.
+    pub decision_readers: Readers,
+    /// What becomes of upgrades.
+    pub upgrades: Upgrades,
+}
+
+/// A pool's place in [`Config::pools`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PoolId(pub usize);
+
+/// A rule's place in [`Config::routes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteId(pub usize);
+
+/// A model's place in [`Config::models`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ModelId(pub usize);
+
+/// Endpoints that serve the same models equally well.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Pool {
+    /// Unique among the pools.
+    pub name: String,
+    /// The proxy's cluster.
+    pub cluster: String,
+    /// The models served; any if empty.
+    pub models: Vec<ModelPattern>,
+    /// Input and output that fit together; `None` for no bound.
+    pub context_window: Option<Tokens>,
+    /// How an endpoint is chosen.
+    pub balance: Balance,
+    /// At least one; addresses are unique.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One model server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// As the proxy's cluster has it.
+    pub address: SocketAddr,
+    /// Its share relative to its pool's.
+    pub weight: Weight,
+    /// Where it stands.
+    pub zone: Option<String>,
+}
+
+/// How an endpoint is chosen.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Balance {
+    /// The algorithm.
+    pub algorithm: Algorithm,
+    /// Where `consistent_hash` takes its key from.
+    pub key: Option<HashKey>,
+    /// How far above its fair share an endpoint may be loaded by `consistent_hash`, in percent of that share.
+    pub bound_percent: u16,
+}
+
+/// Where a hash key comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum HashKey {
+    /// A request header.
+    Header(String),
+    /// The caller's tenant.
+    Tenant,
+    /// The start of the prompt's text: [`Config::prompt_key_bytes`] of it.
+    Prompt,
+}
+
+/// A rule.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Route {
+    /// Unique among the rules.
+    pub name: String,
+    /// Which requests it is for.
+    pub matches: Match,
+    /// Model names to rewrite, sorted by what is asked for.
+    pub alias: Vec<(String, String)>,
+    /// Pools in order of preference; at least one, none twice.
+    pub pools: Vec<PoolId>,
+    /// How many endpoints a request may try; 1 to 8.
+    pub attempts: usize,
+}
+
+/// Which requests a rule is for; all of it must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Match {
+    /// Any of these; if empty, any model and also none.
+    pub models: Vec<ModelPattern>,
+    /// The estimated input lies between these, both included.
+    pub input: Option<(Tokens, Tokens)>,
+    /// The answer is a stream, or is not.
+    pub stream: Option<bool>,
+    /// It is a Realtime session, or is not.
+    pub realtime: Option<bool>,
+    /// The path without its query.
+    pub path: Option<Pattern>,
+    /// Headers, names in lower case.
+    pub headers: Vec<(String, HeaderPattern)>,
+    /// Any of these; if empty, any tenant and also none.
+    pub tenants: Vec<String>,
+}
+
+/// Which model names are meant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ModelPattern {
+    /// `*`
+    Any,
+    /// A name without a version: every version of it.
+    Name(String),
+    /// `name@version`: this version only.
+    Version(String),
+}
+
+impl ModelPattern {
+    /// Whether `model`, with or without a version, is meant.
+    pub fn matches(&self, model: &str) -> bool {
+        match self {
+            ModelPattern::Any => true,
+            ModelPattern::Name(name) => name == model || name == base_name(model),
+            ModelPattern::Version(whole) => whole == model,
+        }
+    }
+}
+
+/// `model` without its version: what stands before the last `@`, unless nothing does.
+pub fn base_name(model: &str) -> &str {
+    match model.rsplit_once('@') {
+        Some((base, _)) if !base.is_empty() => base,
+        _ => model,
+    }
+}
+
+/// Which texts are meant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Pattern {
+    /// The whole text.
+    Exact(String),
+    /// Its start.
+    Prefix(String),
+}
+
+impl Pattern {
+    /// Whether `text` is meant.
+    pub fn matches(&self, text: &[u8]) -> bool {
+        match self {
+            Pattern::Exact(whole) => text == whole.as_bytes(),
+            Pattern::Prefix(start) => text.starts_with(start.as_bytes()),
+        }
+    }
+}
+
+/// What a header must be.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum HeaderPattern {
+    /// There, or not there.
+    Present(bool),
+    /// There, with one value like this.
+    Value(Pattern),
+}
+
+/// Who sees how a decision was made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Readers {
+    /// Nobody.
+    Nobody,
+    /// These tenants.
+    Tenants(Vec<String>),
+    /// Everybody.
+    Everybody,
+}
+
+impl Config {
+    /// Reads a configuration from JSON.
+    ///
+    /// # Errors
+    /// The first mistake, with its path, what is wrong, and what would be right.
+    pub fn from_json(json: &[u8]) -> Result<Config, Error> {
+        parse::config(json)
+    }
+
+    /// The JSON Schema of what may be written, for editors and for checks without Junheng.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(wire::Document).to_value()
+    }
+
+    /// The known model that `name` is: itself, or itself without its version.
+    pub fn model(&self, name: &str) -> Option<ModelId> {
+        let find = |name: &str| {
+            self.models
+                .binary_search_by(|known| known.as_str().cmp(name))
+                .ok()
+        };
+        find(name).or_else(|| find(base_name(name))).map(ModelId)
+    }
+
+    /// The pool `id`.
+    pub fn pool(&self, id: PoolId) -> Option<&Pool> {
+        self.pools.get(id.0)
+    }
+
+    /// The rule `id`.
+    pub fn route(&self, id: RouteId) -> Option<&Route> {
+        self.routes.get(id.0)
+    }
+}
+
+impl Pool {
+    /// Whether the pool serves `model`.
+    pub fn serves(&self, model: &str) -> bool {
+        self.models.is_empty() || self.models.iter().any(|pattern| pattern.matches(model))
+    }
+
+    /// Whether a request of `need` tokens, input and output, fits the pool's context window.
+    pub fn fits(&self, need: Tokens) -> bool {
+        self.context_window.is_none_or(|window| need <= window)
+    }
+}
+
+impl Route {
+    /// What `model` is called upstream.
+    pub fn alias_of<'a>(&'a self, model: &str) -> Option<&'a str> {
+        let at = self
+            .alias
+            .binary_search_by(|(from, _)| from.as_str().cmp(model))
+            .ok()?;
+        self.alias.get(at).map(|(_, to)| to.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_means_every_version_and_a_version_only_itself() {
+        let name = ModelPattern::Name("qwen".into());
+        assert!(name.matches("qwen") && name.matches("qwen@2"));
+        assert!(!name.matches("qwen2") && !name.matches("other@qwen"));
+        let version = ModelPattern::Version("qwen@2".into());
+        assert!(
+            version.matches("qwen@2") && !version.matches("qwen") && !version.matches("qwen@3")
+        );
+        assert_eq!(base_name("@cf/meta/llama"), "@cf/meta/llama");
+    }
+}

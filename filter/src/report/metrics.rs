@@ -1,0 +1,84 @@
+//! The names of the host's metrics.
+//!
+//! A host never frees a name, so each comes from the configuration or from a fixed list, never from a
+//! request. Pool names cannot hold a dot and addresses are canonical, so that a proxy's tag rules can
+//! take the names apart again.
+
+use std::net::SocketAddr;
+
+/// Gauge: requests in flight at an endpoint, over all workers.
+pub fn endpoint_in_flight(pool: &str, address: SocketAddr) -> String {
+    format!("junheng.endpoint.{pool}.{address}.in_flight")
+}
+
+/// Gauge: requests in flight in a pool, over all workers.
+pub fn pool_in_flight(pool: &str) -> String {
+    format!("junheng.pool.{pool}.in_flight")
+}
+
+/// Counter: requests answered by a pool, by the class of their status.
+pub fn pool_requests(pool: &str, class: StatusClass) -> String {
+    format!("junheng.pool.{pool}.requests_{}", class.name())
+}
+
+/// Counter: estimated input tokens sent to a pool.
+pub fn pool_input_tokens(pool: &str) -> String {
+    format!("junheng.pool.{pool}.input_tokens")
+}
+
+/// Counter: attempts of a pool's requests that failed before an answer and were retried elsewhere.
+pub fn pool_retries(pool: &str) -> String {
+    format!("junheng.pool.{pool}.retries")
+}
+
+/// Histogram: milliseconds from a decision to the first byte of the answer's body.
+pub fn pool_ttft(pool: &str) -> String {
+    format!("junheng.pool.{pool}.ttft_ms")
+}
+
+/// Counter: requests refused, by the refusal's code.
+pub fn refused(code: &str) -> String {
+    format!("junheng.refused.{code}")
+}
+
+/// How a request ended, as far as its status tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusClass {
+    /// Informational, success, redirect: below 400.
+    Success,
+    /// 400 to 499.
+    ClientError,
+    /// 500 and above.
+    ServerError,
+    /// The stream ended before there was a status: the client left.
+    None,
+}
+
+impl StatusClass {
+    /// All of them, in the order of their discriminants.
+    pub const ALL: [StatusClass; 4] = [
+        StatusClass::Success,
+        StatusClass::ClientError,
+        StatusClass::ServerError,
+        StatusClass::None,
+    ];
+
+    /// The class of `status`, where there is one.
+    pub const fn of(status: Option<u16>) -> StatusClass {
+        match status {
+            None => StatusClass::None,
+            Some(..400) => StatusClass::Success,
+            Some(400..500) => StatusClass::ClientError,
+            Some(500..) => StatusClass::ServerError,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            StatusClass::Success => "ok",
+            StatusClass::ClientError => "4xx",
+            StatusClass::ServerError => "5xx",
+            StatusClass::None => "unanswered",
+        }
+    }
+}
