@@ -4,6 +4,7 @@
 //! Nothing here knows Junheng's filter: the host runs any proxy-wasm module.
 
 pub mod artifact;
+pub mod cost;
 pub mod envoy;
 pub mod fleet;
 pub mod gateway;

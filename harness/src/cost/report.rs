@@ -1,0 +1,245 @@
+//! From rounds to figures: medians, and differences within a round.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Plan;
+use super::load::Counted;
+use super::variant::Variant;
+
+/// The figures of one Envoy.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Figures {
+    /// CPU time a request, microseconds, all of Envoy's threads; median of the rounds.
+    pub cpu_us: f64,
+    /// Requests per second with one worker; median of the rounds.
+    pub rps: f64,
+    /// Median latency, microseconds, under full load.
+    pub p50_us: f64,
+    /// 99th percentile of the latency, microseconds, under full load.
+    pub p99_us: f64,
+}
+
+/// A finished measurement; serialised, it is what `harness cost --json` prints.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// Size of the request's body, such as `32k`.
+    pub body: String,
+    /// Whether answers were streamed.
+    pub stream: bool,
+    /// Rounds measured.
+    pub rounds: usize,
+    /// Envoy without a filter.
+    pub plain: Figures,
+    /// Envoy with a module that does nothing.
+    pub noop: Figures,
+    /// Envoy with a Lua filter that measures the body.
+    pub lua: Figures,
+    /// Envoy with Junheng.
+    pub junheng: Figures,
+    /// CPU time a request that Junheng adds to plain Envoy, microseconds.
+    pub added_cpu_us: f64,
+    /// Requests per second with Junheng over those of plain Envoy.
+    pub rps_ratio: f64,
+    /// Hostcalls that return data, a request, counted by the harness' own host.
+    pub host_calls_returning_data: Option<u64>,
+}
+
+/// One turn of one Envoy.
+#[derive(Debug, Clone, Default)]
+pub struct Sample {
+    cpu_us: f64,
+    rps: f64,
+    latencies: Vec<Duration>,
+}
+
+impl Sample {
+    /// What a turn's counts say per request.
+    pub fn new(counted: Counted) -> Self {
+        let requests = counted.latencies.len().max(1) as f64;
+        Self {
+            cpu_us: counted.cpu.as_secs_f64() * 1e6 / requests,
+            rps: requests / counted.wall.as_secs_f64(),
+            latencies: counted.latencies,
+        }
+    }
+}
+
+/// A turn of each Envoy.
+#[derive(Debug, Clone, Default)]
+pub struct Round(BTreeMap<Variant, Sample>);
+
+impl Round {
+    /// Keeps the turn of `variant`.
+    pub fn set(&mut self, variant: Variant, sample: Sample) {
+        self.0.insert(variant, sample);
+    }
+
+    /// CPU time that Junheng added in this round, microseconds a request.
+    pub fn added_cpu_us(&self) -> f64 {
+        self.of(Variant::Junheng, |turn| turn.cpu_us) - self.of(Variant::Plain, |turn| turn.cpu_us)
+    }
+
+    fn rps_ratio(&self) -> f64 {
+        self.of(Variant::Junheng, |turn| turn.rps) / self.of(Variant::Plain, |turn| turn.rps)
+    }
+
+    fn of(&self, variant: Variant, figure: impl Fn(&Sample) -> f64) -> f64 {
+        self.0.get(&variant).map_or(f64::NAN, figure)
+    }
+}
+
+impl Report {
+    /// Sums up the rounds of `plan`.
+    pub fn new(plan: &Plan, rounds: &[Round]) -> Self {
+        let figures = |variant| figures(rounds, variant);
+        Self {
+            body: size(plan.body_bytes),
+            stream: plan.stream,
+            rounds: rounds.len(),
+            plain: figures(Variant::Plain),
+            noop: figures(Variant::Noop),
+            lua: figures(Variant::Lua),
+            junheng: figures(Variant::Junheng),
+            added_cpu_us: tenths(median(rounds.iter().map(Round::added_cpu_us))),
+            rps_ratio: (median(rounds.iter().map(Round::rps_ratio)) * 1000.0).round() / 1000.0,
+            host_calls_returning_data: None,
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let answers = if self.stream { "streamed" } else { "whole" };
+        writeln!(
+            out,
+            "body {}, answers {answers}, {} rounds, one worker\n",
+            self.body, self.rounds
+        )?;
+        writeln!(
+            out,
+            "{:<10}{:>12}{:>10}{:>10}{:>10}{:>12}",
+            "", "cpu us/req", "added", "req/s", "p50 us", "p99 us"
+        )?;
+        let rows = [
+            ("plain", &self.plain),
+            ("noop", &self.noop),
+            ("lua", &self.lua),
+            ("junheng", &self.junheng),
+        ];
+        for (name, row) in rows {
+            let added = row.cpu_us - self.plain.cpu_us;
+            let Figures {
+                cpu_us,
+                rps,
+                p50_us,
+                p99_us,
+            } = row;
+            writeln!(
+                out,
+                "{name:<10}{cpu_us:>12.1}{added:>+10.1}{rps:>10.0}{p50_us:>10.0}{p99_us:>12.0}"
+            )?;
+        }
+        writeln!(
+            out,
+            "\nJunheng adds {:.1} us of CPU a request (median within rounds)",
+            self.added_cpu_us
+        )?;
+        write!(
+            out,
+            "and serves {:.3} of plain Envoy's requests a second",
+            self.rps_ratio
+        )?;
+        if let Some(calls) = self.host_calls_returning_data {
+            write!(out, ",\nwith {calls} hostcalls that return data")?;
+        }
+        write!(out, ".")
+    }
+}
+
+fn figures(rounds: &[Round], variant: Variant) -> Figures {
+    let turns = || rounds.iter().filter_map(|round| round.0.get(&variant));
+    let mut latencies: Vec<_> = turns()
+        .flat_map(|turn| turn.latencies.iter().copied())
+        .collect();
+    latencies.sort_unstable();
+    Figures {
+        cpu_us: tenths(median(turns().map(|turn| turn.cpu_us))),
+        rps: median(turns().map(|turn| turn.rps)).round(),
+        p50_us: percentile_us(&latencies, 50),
+        p99_us: percentile_us(&latencies, 99),
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+    if values.len() % 2 == 1 {
+        at(middle)
+    } else {
+        f64::midpoint(at(middle.wrapping_sub(1)), at(middle))
+    }
+}
+
+fn percentile_us(sorted: &[Duration], percent: usize) -> f64 {
+    let at = sorted.get(sorted.len() * percent / 100).or(sorted.last());
+    at.map_or(f64::NAN, |latency| (latency.as_secs_f64() * 1e6).round())
+}
+
+fn tenths(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}
+
+fn size(bytes: usize) -> String {
+    if bytes.is_multiple_of(1024) {
+        format!("{}k", bytes / 1024)
+    } else {
+        bytes.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(plain: f64, junheng: f64) -> Round {
+        let turn = |cpu_us| Sample {
+            cpu_us,
+            rps: 1e6 / cpu_us,
+            latencies: vec![Duration::from_micros(100)],
+        };
+        Round(BTreeMap::from([
+            (Variant::Plain, turn(plain)),
+            (Variant::Junheng, turn(junheng)),
+        ]))
+    }
+
+    #[test]
+    fn a_machine_that_slows_down_half_way_does_not_change_what_is_added() {
+        let rounds = [
+            round(50.0, 60.0),
+            round(50.0, 60.0),
+            round(90.0, 100.0),
+            round(95.0, 105.0),
+        ];
+        let plan = Plan {
+            body_bytes: 1024,
+            stream: false,
+            time: Duration::ZERO,
+        };
+        let report = Report::new(&plan, &rounds);
+        assert_eq!((report.body.as_str(), report.added_cpu_us), ("1k", 10.0));
+        assert_eq!(report.plain.p99_us, 100.0);
+    }
+
+    #[test]
+    fn the_median_of_an_even_count_lies_between_the_middle_two() {
+        assert_eq!(median([4.0, 1.0, 3.0, 2.0].into_iter()), 2.5);
+        assert_eq!(median([9.0, 1.0, 3.0].into_iter()), 3.0);
+    }
+}

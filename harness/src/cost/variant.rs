@@ -1,0 +1,174 @@
+//! The four Envoys that are compared: the shipped bootstrap, with one filter exchanged.
+//!
+//! Without Junheng nobody names a cluster or an endpoint, so the other three route everything to the
+//! cluster that Junheng picks for this body, by round robin. Listener, limits, codec and upstream
+//! options are the same in all. Plain Envoy and the idle module pass the body on as it arrives; Lua
+//! and Junheng have Envoy hold it until it is complete, which is part of what they cost.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::SHIPPED_ENDPOINTS;
+use crate::artifact;
+use crate::envoy::Bootstrap;
+
+/// What stands where Junheng stands in the shipped bootstrap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Variant {
+    /// No filter.
+    Plain,
+    /// A module whose callbacks all return at once.
+    Noop,
+    /// A Lua filter that asks for the length of the body.
+    Lua,
+    /// The artifact.
+    Junheng,
+}
+
+/// Bodies above this go to the pool of long prompts: 8192 tokens of English prose are about 40 KB.
+const SHORT_BYTES: usize = 40_000;
+
+const HTTP_FILTERS: &str =
+    "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters";
+const ROUTE: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0/routes/0/route";
+const PROTOCOL: &str = "typed_extension_protocol_options";
+const BALANCING: &str = "load_balancing_policy";
+const FALLBACK: &str = "/policies/0/typed_extension_config/typed_config/fallback_policy";
+
+impl Variant {
+    /// All four, in the order of tables.
+    pub const ALL: [Self; 4] = [Self::Plain, Self::Noop, Self::Lua, Self::Junheng];
+
+    /// As users see it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Noop => "noop",
+            Self::Lua => "lua",
+            Self::Junheng => "junheng",
+        }
+    }
+
+    /// The shipped bootstrap with this variant's filter, its endpoints served by `backends`.
+    pub fn bootstrap(self, body_bytes: usize, backends: &[SocketAddr]) -> Result<Bootstrap> {
+        let mut bootstrap = Bootstrap::shipped()?;
+        bootstrap.listen_on(SocketAddr::from(([127, 0, 0, 1], 0)));
+        bootstrap.move_endpoints(&moves(backends));
+        match self {
+            Self::Plain | Self::Lua => {}
+            Self::Noop => bootstrap.set_module(&artifact::build_guest("noop")?),
+            Self::Junheng => bootstrap.set_module(&artifact::build()?),
+        }
+        let document = bootstrap.document_mut();
+        same_protocol_everywhere(document)?;
+        if self != Self::Junheng {
+            route_to(
+                document,
+                if body_bytes <= SHORT_BYTES {
+                    "small"
+                } else {
+                    "long"
+                },
+            )?;
+        }
+        match self {
+            Self::Plain => replace_filter(document, None)?,
+            Self::Lua => replace_filter(document, Some(lua()))?,
+            Self::Noop | Self::Junheng => {}
+        }
+        Ok(bootstrap)
+    }
+}
+
+fn moves(backends: &[SocketAddr]) -> BTreeMap<String, String> {
+    let shipped = SHIPPED_ENDPOINTS.map(|port| format!("127.0.0.1:{port}"));
+    shipped
+        .zip(backends.iter().map(SocketAddr::to_string))
+        .collect()
+}
+
+/// The pools may speak different protocols; a measurement compares filters, not those.
+fn same_protocol_everywhere(document: &mut Value) -> Result<()> {
+    let clusters = clusters(document)?;
+    let first = clusters
+        .first()
+        .and_then(|cluster| cluster.get(PROTOCOL))
+        .cloned();
+    let first = first.context("the first cluster has no protocol options")?;
+    clusters
+        .iter_mut()
+        .for_each(|cluster| cluster[PROTOCOL] = first.clone());
+    Ok(())
+}
+
+fn route_to(document: &mut Value, cluster: &str) -> Result<()> {
+    let route = document
+        .pointer_mut(ROUTE)
+        .and_then(Value::as_object_mut)
+        .context("no route")?;
+    route.remove("cluster_header");
+    route.insert("cluster".into(), json!(cluster));
+    for cluster in clusters(document)? {
+        let balancing = cluster
+            .get(BALANCING)
+            .and_then(|policy| policy.pointer(FALLBACK))
+            .cloned();
+        cluster[BALANCING] = balancing.context("a cluster has no fallback policy")?;
+    }
+    Ok(())
+}
+
+fn clusters(document: &mut Value) -> Result<&mut Vec<Value>> {
+    document
+        .pointer_mut("/static_resources/clusters")
+        .and_then(Value::as_array_mut)
+        .context("no clusters")
+}
+
+/// Junheng's is the first of the filters.
+fn replace_filter(document: &mut Value, by: Option<Value>) -> Result<()> {
+    let filters = document
+        .pointer_mut(HTTP_FILTERS)
+        .and_then(Value::as_array_mut)
+        .context("no http filters")?;
+    filters.splice(..1, by);
+    Ok(())
+}
+
+fn lua() -> Value {
+    let script =
+        "function envoy_on_request(request)\n  local length = request:body():length()\nend\n";
+    json!({
+        "name": "lua",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
+            "default_source_code": {"inline_string": script},
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_and_lua_differ_in_nothing_but_the_filter() {
+        let backends: Vec<_> = (1..=6)
+            .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
+            .collect();
+        let mut plain = Variant::Plain.bootstrap(1024, &backends).unwrap();
+        let mut lua = Variant::Lua.bootstrap(1024, &backends).unwrap();
+        assert_ne!(plain, lua);
+        replace_filter(lua.document_mut(), None).unwrap();
+        assert_eq!(plain, lua);
+        let route = plain.document_mut().pointer(ROUTE).unwrap();
+        assert_eq!(
+            (route.get("cluster").unwrap(), route.get("cluster_header")),
+            (&json!("small"), None)
+        );
+        assert!(!plain.to_json().contains("override_host"));
+    }
+}
