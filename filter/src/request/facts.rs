@@ -430,3 +430,7 @@ impl<const N: usize> Sink for Held<N> {
         self.plain(char.encode_utf8(&mut [0; 4]).as_bytes());
     }
 }
+
+#[cfg(test)]
+#[path = "facts_tests.rs"]
+mod tests;

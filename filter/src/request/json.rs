@@ -358,34 +358,27 @@ fn utf8(body: &[u8]) -> Result<(), Error> {
 pub(super) fn plain(bytes: &[u8]) -> (usize, bool) {
     let mut high = Lanes::splat(0);
     let mut at = 0usize;
-    // Most strings are short, so the wide steps wait until one has shown that it is not.
-    if let Some(chunk) = bytes.first_chunk::<WIDTH>() {
+    // Most runs are short, so the wide steps wait until one has shown that it is not.
+    let (chunks, _) = bytes.as_chunks::<WIDTH>();
+    for chunk in chunks.iter().take(NARROW) {
         let x = Lanes::of(chunk);
-        let stops = stops(x);
-        if stops.any() {
-            return (stops.first(), x.bits() == 0);
+        high = high.or(x);
+        let stop = stops(x).first();
+        at = at.saturating_add(stop);
+        if stop < WIDTH {
+            return (at, high.bits() == 0);
         }
-        high = x;
-        at = WIDTH;
     }
-    let rest = bytes.get(at..).unwrap_or_default();
-    let (wide, _) = rest.as_chunks::<{ 4 * WIDTH }>();
-    for group in wide {
-        let (chunks, _) = group.as_chunks::<WIDTH>();
-        let (mut any, mut seen) = (Lanes::splat(0), high);
-        for chunk in chunks {
-            let x = Lanes::of(chunk);
-            any = any.or(stops(x));
-            seen = seen.or(x);
-        }
-        high = seen;
-        if any.any() {
+    let (wide, _) = chunks.get(NARROW..).unwrap_or_default().as_chunks::<4>();
+    for [a, b, c, d] in wide {
+        let [a, b, c, d] = [a, b, c, d].map(Lanes::of);
+        high = high.or(a.or(b).or(c.or(d)));
+        if stops(a).or(stops(b)).or(stops(c).or(stops(d))).any() {
             break;
         }
         at = at.saturating_add(4 * WIDTH);
     }
-    let rest = bytes.get(at..).unwrap_or_default();
-    for chunk in rest.chunks(WIDTH) {
+    for chunk in bytes.get(at..).unwrap_or_default().chunks(WIDTH) {
         let x = Lanes::load(chunk);
         high = high.or(x);
         // What pads a short chunk are control characters, so this stops at its end.
@@ -398,9 +391,45 @@ pub(super) fn plain(bytes: &[u8]) -> (usize, bool) {
     (at, high.bits() == 0)
 }
 
+/// Steps of sixteen bytes before those of sixty-four: a line of text or code.
+const NARROW: usize = 4;
+
 /// Not zero at quotes, backslashes and control characters. Flipping 2 exchanges the quote with the
 /// space and leaves control characters among themselves, so one comparison finds both.
 #[inline(always)]
 fn stops(x: Lanes) -> Lanes {
     x.xor(2).shortfall(0x21).or(x.is(b'\\'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_run_of_plain_text_ends_where_a_reading_byte_by_byte_ends(
+            mut bytes in prop::collection::vec(0x20u8..=255, 0..400), at in 0usize..400, stop in 0u8..64
+        ) {
+            bytes.iter_mut().filter(|byte| matches!(**byte, b'"' | b'\\')).for_each(|byte| *byte = b'a');
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = stop;
+            }
+            let naive = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+            let naive = naive.unwrap_or(bytes.len());
+            let (length, ascii) = plain(&bytes);
+            prop_assert_eq!(length, naive);
+            prop_assert!(!ascii || bytes[..naive].is_ascii());
+            prop_assert!(ascii || !bytes.is_ascii());
+        }
+
+        #[test]
+        fn a_value_is_passed_over_only_if_serde_json_reads_it(
+            text in "[\\[\\]{}\\\\\":,0-9eE.+ \\-tfnu\u{0}é]{0,12}"
+        ) {
+            let mut scan = Scanner::new(text.as_bytes());
+            let ours = scan.skip().and_then(|_| scan.end()).is_ok();
+            prop_assert_eq!(ours, serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{}", text);
+        }
+    }
 }
