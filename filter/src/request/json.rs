@@ -310,13 +310,9 @@ impl<'a> Scanner<'a> {
     }
 
     fn syntax(&self, expected: &'static str) -> Error {
-        match utf8(self.body) {
-            Ok(()) => Error::Syntax {
-                offset: self.at,
-                expected,
-            },
-            Err(invalid) => invalid,
-        }
+        let offset = self.at;
+        let syntax = Error::Syntax { offset, expected };
+        utf8(self.body).err().unwrap_or(syntax)
     }
 
     #[inline]
