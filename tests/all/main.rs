@@ -2,6 +2,7 @@
 
 mod artifact;
 mod balance;
+mod bodies;
 mod config;
 mod estimate;
 mod fleet;
@@ -9,6 +10,7 @@ mod floors;
 mod framing;
 mod gateway;
 mod in_flight;
+mod parser;
 mod refusals;
 mod routing;
 mod scenario;

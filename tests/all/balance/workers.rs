@@ -226,7 +226,10 @@ impl Server {
                 },
             );
         }
-        self.free_at = self.free_at.max(now).after(Duration::from_secs_f64(self.prefill));
+        self.free_at = self
+            .free_at
+            .max(now)
+            .after(Duration::from_secs_f64(self.prefill));
         let after = self.free_at.since(now);
         agenda.at(
             self.free_at,
