@@ -82,9 +82,6 @@ impl State {
 
     fn part(&self, buffer: BufferType, start: u32, len: u32) -> Answer<Vec<u8>> {
         let bytes = self.buffer(buffer)?;
-        if start.checked_add(len).is_none() {
-            return Err(Status::BadArgument.into());
-        }
         let (start, len) = (start as usize, len as usize);
         if self.shared.options.profile == Profile::Nginx && matches!(buffer, BufferType::Body(_)) {
             return if len < bytes.len() {
@@ -94,7 +91,7 @@ impl State {
             };
         }
         let start = start.min(bytes.len());
-        Ok(bytes[start..bytes.len().min(start + len)].to_vec())
+        Ok(bytes[start..bytes.len().min(start.saturating_add(len))].to_vec())
     }
 }
 

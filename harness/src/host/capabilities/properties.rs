@@ -122,11 +122,14 @@ impl State {
             ["request", "headers", name] => header(name),
             ["request", "protocol"] => text(&stream.info.protocol),
             ["request", "time"] => Some(number(stream.started_wall)),
-            ["request", "duration"] if self.phase == Phase::Log => {
+            ["request", "duration"] if matches!(self.phase, Phase::Log | Phase::Done) => {
                 let now = self.shared.options.clock.monotonic_nanos();
                 Some(number(now.saturating_sub(stream.started)))
             }
-            ["response", "code"] => Some(number(response?.text(":status")?.parse().ok()?)),
+            // Known from the first response callback on, whether or not the headers are still to be seen.
+            ["response", "code"] => Some(number(
+                stream.response.headers.text(":status")?.parse().ok()?,
+            )),
             ["response", "headers"] => Some(whole(response?)),
             ["response", "headers", name] => Some(response?.get(name)?.to_vec()),
             ["response", "trailers", name] => Some(

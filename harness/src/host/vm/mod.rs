@@ -16,6 +16,7 @@ use super::state::{Action, Phase, Root, State};
 use super::stream::Event;
 use super::trap::{Scene, StartError, StartFailure, Trap};
 
+mod actions;
 mod exports;
 mod http;
 mod replies;
