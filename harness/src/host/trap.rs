@@ -15,7 +15,7 @@ pub struct Trap {
     pub callback: &'static str,
     /// The guest's functions, innermost first, as far as the module names them.
     pub backtrace: Vec<String>,
-    /// The last line that the guest wrote as an error in this callback: a panic's message, if it was one.
+    /// What the guest wrote as errors in this callback: a panic's message, if it was one.
     pub message: Option<String>,
     /// The last fault that was injected in this callback: the guest did not survive it, or was ending anyway.
     pub fault: Option<Fault>,
@@ -111,16 +111,16 @@ impl Trap {
                 };
                 trace.frames().iter().map(name).collect()
             });
-        let message = scene
-            .lines
-            .iter()
-            .rev()
-            .find(|line| line.level >= Level::Error);
+        let errors = scene.lines.iter().filter(|line| line.level >= Level::Error);
+        let message = errors
+            .map(|line| line.text.trim())
+            .collect::<Vec<_>>()
+            .join("\n");
         Self {
             reason,
             callback: scene.callback,
             backtrace: backtrace.unwrap_or_default(),
-            message: message.map(|line| line.text.clone()),
+            message: (!message.is_empty()).then_some(message),
             fault: scene.fault,
         }
     }

@@ -1,0 +1,187 @@
+//! What hostcalls answer, in which phase, under which profile.
+//!
+//! The table of statuses is not written by hand: `envoy-1.40.0.statuses` is what the guest `probe` logged in a real
+//! Envoy, and the host has to make it log the same.
+
+use std::collections::BTreeSet;
+
+use harness::host::{
+    Event, Headers, Host, Metric, Module, Options, Profile, Side, StreamInfo, Summary, Verdict,
+    imports_of,
+};
+
+use super::{host, probed_response, probed_stream, request, status, texts, vm};
+
+#[test]
+fn imports_that_no_host_has_are_refused_by_name_and_can_be_listed() {
+    let wat = br#"(module
+        (import "env" "proxy_log" (func (param i32 i32 i32) (result i32)))
+        (import "env" "proxy_brew_coffee" (func))
+        (import "wasi_snapshot_preview1" "sock_accept" (func))
+        (memory (export "memory") 1)
+        (func (export "malloc") (param i32) (result i32) i32.const 0)
+        (func (export "proxy_abi_version_0_2_1")))"#;
+    let error = Module::new(wat).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "imports that no proxy-wasm host has: env.proxy_brew_coffee, wasi_snapshot_preview1.sock_accept"
+    );
+    assert_eq!(imports_of(wat).unwrap().len(), 3);
+    let error = Module::new(b"(module)").unwrap_err().to_string();
+    assert!(error.contains("proxy_abi_version"), "{error}");
+}
+
+#[test]
+fn every_call_answers_in_every_phase_what_envoy_answered() {
+    let recorded = include_str!("../../guests/envoy-1.40.0.statuses");
+    let recorded: Vec<&str> = recorded
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .collect();
+    let host = host(
+        "probe",
+        Options {
+            root_id: "root".into(),
+            vm_id: "vm".into(),
+            plugin_name: "plug".into(),
+            clusters: Some(BTreeSet::from(["known".to_owned()])),
+            ..Options::default()
+        },
+    );
+    let mut vm = host.start_vm().unwrap();
+    let trailers = || Headers::from([("x-t", "1")]);
+
+    let id = probed_stream(&mut vm);
+    vm.request_headers(id, request("/a?b=c"), false).unwrap();
+    vm.request_body(id, b"first", false).unwrap();
+    vm.request_body(id, b"second", false).unwrap();
+    assert_eq!(
+        vm.request_trailers(id, trailers()).unwrap(),
+        Verdict::Continue
+    );
+    assert_eq!(vm.take_request_body(id), b"firstsecond");
+    vm.response_headers(id, status(200), false).unwrap();
+    vm.response_body(id, b"hello", false).unwrap();
+    vm.response_body(id, b"world", false).unwrap();
+    vm.response_trailers(id, trailers()).unwrap();
+    vm.close(id).unwrap();
+
+    let id = probed_stream(&mut vm);
+    vm.request_headers(id, request("/get"), true).unwrap();
+    probed_response(&mut vm, id);
+
+    let id = probed_stream(&mut vm);
+    vm.request_headers(id, request("/cl"), false).unwrap();
+    vm.request_body(id, b"first", false).unwrap();
+    vm.request_body(id, b"again", false).unwrap();
+    vm.request_body(id, b"", true).unwrap();
+    probed_response(&mut vm, id);
+
+    let logged = texts(&host);
+    for (nth, (logged, recorded)) in logged.iter().zip(&recorded).enumerate() {
+        for (ours, envoys) in logged.split(' ').zip(recorded.split(' ')) {
+            let phase = recorded.split(':').next().unwrap_or_default();
+            assert_eq!(ours, envoys, "line {nth}, phase {phase}");
+        }
+    }
+    assert_eq!(logged.len(), recorded.len());
+}
+
+#[test]
+fn each_profile_closes_a_stream_in_its_own_order() {
+    let wat = br#"(module
+        (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 0) "logdonedelete")
+        (func (export "malloc") (param i32) (result i32) i32.const 0)
+        (func (export "proxy_abi_version_0_2_1"))
+        (func (export "proxy_on_log") (param i32) (drop (call $log (i32.const 2) (i32.const 0) (i32.const 3))))
+        (func (export "proxy_on_done") (param i32) (result i32)
+            (drop (call $log (i32.const 2) (i32.const 3) (i32.const 4))) i32.const 1)
+        (func (export "proxy_on_delete") (param i32)
+            (drop (call $log (i32.const 2) (i32.const 7) (i32.const 6)))))"#;
+    let module = Module::new(wat).unwrap();
+    let orders = [
+        (Profile::Envoy, ["log", "done", "delete"]),
+        (Profile::Nginx, ["done", "log", "delete"]),
+    ];
+    for (profile, expected) in orders {
+        let host = Host::new(
+            &module,
+            Options {
+                profile,
+                ..Options::default()
+            },
+        );
+        let mut vm = host.start_vm().unwrap();
+        let id = vm.open_stream(StreamInfo::default());
+        vm.request_headers(id, request("/"), true).unwrap();
+        vm.close(id).unwrap();
+        assert_eq!(texts(&host), expected);
+    }
+}
+
+#[test]
+fn a_new_configuration_takes_new_streams_and_the_old_root_ends_when_retired() {
+    let host = host("timer", Options::default());
+    let mut vm = host.start_vm().unwrap();
+    let old = vm.root();
+    let held = vm.open_stream(StreamInfo::default());
+    vm.request_headers(held, request("/"), true).unwrap();
+    let new = vm.reconfigure(b"new".to_vec()).unwrap();
+    assert_ne!(old, new);
+    vm.tick().unwrap();
+    assert_eq!(
+        vm.take_events(),
+        [Event::Resumed(held, Side::Request)],
+        "the old root still ticks"
+    );
+    let before = host.logs().len();
+    vm.retire(old).unwrap();
+    vm.tick().unwrap();
+    assert_eq!(host.logs().len() - before, 1, "only the new one does now");
+}
+
+#[test]
+fn nginx_reads_a_body_whole_asks_nobody_about_an_empty_one_and_never_ends_at_the_headers() {
+    let mut vm = vm(
+        "body_rewrite",
+        Options {
+            profile: Profile::Nginx,
+            ..Options::default()
+        },
+    );
+    let id = vm.open_stream(StreamInfo::default());
+    // The guest takes a request without end for one with a body, and pauses: nothing will ever wake it.
+    assert_eq!(
+        vm.request_headers(id, request("/"), true).unwrap(),
+        Verdict::Pause
+    );
+
+    let host = host(
+        "metrics",
+        Options {
+            profile: Profile::Nginx,
+            ..Options::default()
+        },
+    );
+    let mut vm = host.start_vm().unwrap();
+    let id = vm.open_stream(StreamInfo::default());
+    vm.request_headers(id, request("/"), false).unwrap();
+    assert_eq!(vm.request_body(id, b"", true).unwrap(), Verdict::Continue);
+    let id = vm.open_stream(StreamInfo::default());
+    vm.request_headers(id, request("/"), false).unwrap();
+    assert_eq!(vm.request_body(id, b"12", false).unwrap(), Verdict::Pause);
+    assert_eq!(
+        vm.request_body(id, b"345", true).unwrap(),
+        Verdict::Continue
+    );
+    assert_eq!(vm.take_request_body(id), b"12345");
+    let sizes = Summary {
+        count: 1,
+        sum: 5,
+        min: 5,
+        max: 5,
+    };
+    assert_eq!(host.metric("sizes"), Some(Metric::Histogram(sizes)));
+}
