@@ -1,14 +1,19 @@
 //! Why a VM ended, told so that one can act on it.
 
 use std::fmt;
+use std::ops::Deref;
 
 use super::abi::Level;
 use super::faults::Fault;
 use super::log::LogLine;
 
-/// A VM's end: every later call of the same VM answers the same.
-#[derive(Clone, Debug, thiserror::Error)]
-pub struct Trap {
+/// A VM's end: every later call of the same VM answers the same. Its fields are those of [`Ending`].
+#[derive(Clone, Debug)]
+pub struct Trap(Box<Ending>);
+
+/// What is known of a VM's end.
+#[derive(Clone, Debug)]
+pub struct Ending {
     /// What ended it.
     pub reason: TrapReason,
     /// The callback that was running, such as `proxy_on_request_body`.
@@ -43,6 +48,16 @@ pub enum TrapReason {
     #[error("{0}")]
     Wasm(String),
 }
+
+impl Deref for Trap {
+    type Target = Ending;
+
+    fn deref(&self) -> &Ending {
+        &self.0
+    }
+}
+
+impl std::error::Error for Trap {}
 
 impl fmt::Display for Trap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -116,13 +131,13 @@ impl Trap {
             .map(|line| line.text.trim())
             .collect::<Vec<_>>()
             .join("\n");
-        Self {
+        Self(Box::new(Ending {
             reason,
             callback: scene.callback,
             backtrace: backtrace.unwrap_or_default(),
             message: (!message.is_empty()).then_some(message),
             fault: scene.fault,
-        }
+        }))
     }
 }
 

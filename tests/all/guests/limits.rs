@@ -18,7 +18,7 @@ fn a_loop_ends_when_its_fuel_does_and_the_vm_with_it() {
         },
     );
     assert_eq!(
-        (trap.reason, trap.callback),
+        (trap.reason.clone(), trap.callback),
         (TrapReason::OutOfFuel, "proxy_on_request_headers")
     );
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use harness::host::{
-    Event, Headers, Host, Metric, Module, Options, Profile, Side, StreamInfo, Summary, Verdict,
+    Event, Headers, Host, Metric, Module, Options, Profile, Side, StreamInfo, Summary, Verdict, Vm,
     imports_of,
 };
 
@@ -85,6 +85,57 @@ fn every_call_answers_in_every_phase_what_envoy_answered() {
         }
     }
     assert_eq!(logged.len(), recorded.len());
+}
+
+#[test]
+fn answers_closes_and_resumes_in_each_phase_end_as_they_did_in_envoy() {
+    let mut vm = vm("answers", Options::default());
+    // The path, how many steps of the exchange it takes, and what ends it: status, `x-seen`, body.
+    let answered = [
+        ("/request", 1, (420, Some("head"), "request")),
+        ("/twice", 1, (420, Some("head"), "first")),
+        ("/again", 1, (420, None, "again")),
+        ("/held", 1, (420, Some("head"), "held and more")),
+        ("/response", 2, (420, None, "response")),
+        ("/response-held", 3, (420, None, "response body")),
+    ];
+    for (path, steps, expected) in answered {
+        let (taken, verdict) = exchange(&mut vm, path);
+        let Verdict::Reply(reply) = verdict else {
+            panic!("{path}: {verdict:?}");
+        };
+        let body = String::from_utf8_lossy(&reply.body);
+        let got = (reply.status, reply.headers.text("x-seen"), &*body);
+        assert_eq!((taken, got), (steps, expected), "{path}");
+    }
+    let others = [
+        ("/close", 1, Verdict::Close),
+        ("/response-close", 2, Verdict::Close),
+        // The head is with the client already: all that is left is to break off.
+        ("/response-body", 3, Verdict::Close),
+        ("/resume-and-pause", 3, Verdict::Continue),
+        ("/nothing", 3, Verdict::Continue),
+    ];
+    for (path, steps, expected) in others {
+        assert_eq!(exchange(&mut vm, path), (steps, expected), "{path}");
+    }
+}
+
+/// Request head, response head, response body, until something else than going on comes of one.
+fn exchange(vm: &mut Vm, path: &str) -> (usize, Verdict) {
+    let id = vm.open_stream(StreamInfo::default());
+    let mut verdict = vm.request_headers(id, request(path), true).unwrap();
+    let mut steps = 1;
+    if verdict == Verdict::Continue {
+        verdict = vm.response_headers(id, status(200), false).unwrap();
+        steps += 1;
+    }
+    if steps == 2 && matches!(verdict, Verdict::Continue | Verdict::Pause) {
+        verdict = vm.response_body(id, b"hello", true).unwrap();
+        steps += 1;
+    }
+    vm.close(id).unwrap();
+    (steps, verdict)
 }
 
 #[test]

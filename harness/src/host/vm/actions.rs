@@ -20,7 +20,12 @@ impl Vm {
         while let Some(action) = self.store.data_mut().actions.pop_front() {
             match action {
                 Action::Resume(id, side) => self.resume(id, side, origin)?,
-                Action::Reply(id, response) => self.reply(id, response)?,
+                Action::Reply(id, response) => {
+                    // The first answer of a callback is the answer.
+                    let actions = &mut self.store.data_mut().actions;
+                    actions.retain(|more| !matches!(more, Action::Reply(of, _) if *of == id));
+                    self.reply(id, response)?;
+                }
                 Action::Close(id) => {
                     if self.store.data().streams.contains_key(&id) {
                         self.events.push_back(Event::Closed(StreamId(id)));

@@ -35,7 +35,7 @@ pub struct Vm {
     default_root: RootId,
     events: VecDeque<Event>,
     fuel_used: u64,
-    dead: Option<Box<Trap>>,
+    dead: Option<Trap>,
 }
 
 /// Names a root context of one VM.
@@ -302,14 +302,14 @@ impl Vm {
 
     /// How the VM ended, if it has.
     pub fn trap(&self) -> Option<&Trap> {
-        self.dead.as_deref()
+        self.dead.as_ref()
     }
 
     /// Begins a call from outside: a dead VM answers its trap, and the fuel is counted anew.
     fn begin(&mut self) -> Result<(), Trap> {
         self.fuel_used = 0;
         match &self.dead {
-            Some(trap) => Err((**trap).clone()),
+            Some(trap) => Err(trap.clone()),
             None => Ok(()),
         }
     }
@@ -334,7 +334,7 @@ impl Vm {
         arguments: P,
     ) -> Result<Option<R>, Trap> {
         if let Some(trap) = &self.dead {
-            return Err((**trap).clone());
+            return Err(trap.clone());
         }
         let (name, Some(function)) = callback else {
             return Ok(None);
@@ -366,7 +366,7 @@ impl Vm {
                 memory_refused: state.allowance.exceeded.then_some(state.allowance.bytes),
             },
         );
-        self.dead = Some(Box::new(trap.clone()));
+        self.dead = Some(trap.clone());
         Err(trap)
     }
 }
