@@ -2,8 +2,10 @@
 //!
 //! Values are bytes, not text: a proxy hands a guest whatever the client sent.
 
+use std::fmt;
+
 /// An ordered list of header fields; also used for trailers and gRPC metadata.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers(Vec<(Vec<u8>, Vec<u8>)>);
 
 /// Fields of which Envoy keeps one entry: adding to them joins the values instead of adding a line.
@@ -126,6 +128,18 @@ impl Headers {
         } else {
             self.0.push((name, value));
         }
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fields = self.iter().map(|(name, value)| {
+            (
+                name.escape_ascii().to_string(),
+                value.escape_ascii().to_string(),
+            )
+        });
+        f.debug_map().entries(fields).finish()
     }
 }
 

@@ -161,3 +161,11 @@ impl Shared {
             .clone()
     }
 }
+
+/// A host is shared between the threads of its workers; a VM moves into one.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    const fn moved<T: Send>() {}
+    shared::<Host>();
+    moved::<Vm>();
+};

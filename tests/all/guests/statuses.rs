@@ -17,14 +17,14 @@ fn imports_that_no_host_has_are_refused_by_name_and_can_be_listed() {
     let wat = br#"(module
         (import "env" "proxy_log" (func (param i32 i32 i32) (result i32)))
         (import "env" "proxy_brew_coffee" (func))
-        (import "wasi_snapshot_preview1" "sock_accept" (func))
+        (import "wasi_snapshot_preview1" "sock_dance" (func))
         (memory (export "memory") 1)
         (func (export "malloc") (param i32) (result i32) i32.const 0)
         (func (export "proxy_abi_version_0_2_1")))"#;
     let error = Module::new(wat).unwrap_err().to_string();
     assert_eq!(
         error,
-        "imports that no proxy-wasm host has: env.proxy_brew_coffee, wasi_snapshot_preview1.sock_accept"
+        "imports that no proxy-wasm host has: env.proxy_brew_coffee, wasi_snapshot_preview1.sock_dance"
     );
     assert_eq!(imports_of(wat).unwrap().len(), 3);
     let error = Module::new(b"(module)").unwrap_err().to_string();
@@ -118,6 +118,66 @@ fn answers_closes_and_resumes_in_each_phase_end_as_they_did_in_envoy() {
     ];
     for (path, steps, expected) in others {
         assert_eq!(exchange(&mut vm, path), (steps, expected), "{path}");
+    }
+}
+
+#[test]
+fn wasi_answers_what_envoy_answered() {
+    // Recorded: the function, its arguments (i32 as i, i64 as I), and its answer to descriptor 3 or zeros.
+    let recorded = "args_get:ii:0 args_sizes_get:ii:0 clock_res_get:ii:0 clock_time_get:iIi:0 \
+        environ_get:ii:0 environ_sizes_get:ii:0 fd_advise:iIIi:0 fd_allocate:iII:8 \
+        fd_close:i:0 fd_datasync:i:8 fd_fdstat_get:ii:8 fd_fdstat_set_flags:ii:52 \
+        fd_fdstat_set_rights:iII:8 fd_filestat_get:ii:8 fd_filestat_set_size:iI:8 \
+        fd_filestat_set_times:iIIi:8 fd_pread:iiiIi:52 fd_prestat_dir_name:iii:52 \
+        fd_prestat_get:ii:8 fd_pwrite:iiiIi:8 fd_read:iiii:52 fd_readdir:iiiIi:20 \
+        fd_renumber:ii:8 fd_seek:iIii:0 fd_sync:i:8 fd_tell:ii:8 fd_write:iiii:8 \
+        path_create_directory:iii:58 path_filestat_get:iiiii:58 \
+        path_filestat_set_times:iiiiIIi:58 path_open:iiiiiIIii:44 path_readlink:iiiiii:58 \
+        path_remove_directory:iii:58 path_rename:iiiiii:58 path_unlink_file:iii:58 \
+        poll_oneoff:iiii:0 random_get:ii:0 sched_yield::0 sock_accept:iii:58 \
+        sock_recv:iiiiii:58 sock_send:iiiii:58 sock_shutdown:ii:58";
+    let mut wat = String::from("(module\n");
+    let mut body = String::new();
+    for (nth, row) in recorded.split(' ').enumerate() {
+        let [name, arguments, _] = row.splitn(3, ':').collect::<Vec<_>>()[..] else {
+            panic!("{row}");
+        };
+        let kind = |argument| if argument == 'i' { "i32" } else { "i64" };
+        let types = arguments
+            .chars()
+            .map(|argument| format!(" {}", kind(argument)));
+        let types = types.collect::<String>();
+        wat += &format!(
+            "(import \"wasi_snapshot_preview1\" \"{name}\" (func $f{nth} (param{types}) (result i32)))\n"
+        );
+        let on_file = ["fd_", "path_", "sock_"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix));
+        let values = arguments.chars().enumerate().map(|(at, argument)| {
+            let value = if at == 0 && on_file { 3 } else { 0 };
+            format!("({}.const {value})", kind(argument))
+        });
+        let (values, at) = (values.collect::<String>(), 1024 + nth);
+        body += &format!("(i32.store8 (i32.const {at}) (call $f{nth} {values}))\n");
+    }
+    wat += &format!(
+        "(import \"env\" \"proxy_set_shared_data\" (func $set (param i32 i32 i32 i32 i32) (result i32)))
+        (memory (export \"memory\") 1)
+        (func (export \"malloc\") (param i32) (result i32) i32.const 0)
+        (func (export \"proxy_abi_version_0_2_1\"))
+        (func (export \"proxy_on_vm_start\") (param i32 i32) (result i32)
+            {body}
+            (drop (call $set (i32.const 0) (i32.const 0) (i32.const 1024) (i32.const 99) (i32.const 0)))
+            i32.const 1))"
+    );
+    let host = Host::new(&Module::new(wat.as_bytes()).unwrap(), Options::default());
+    host.start_vm().unwrap();
+    let (answers, _) = host.shared_data("").unwrap();
+    for (row, answer) in recorded.split(' ').zip(answers) {
+        assert!(
+            row.ends_with(&format!(":{answer}")),
+            "{row}, and here {answer}"
+        );
     }
 }
 
