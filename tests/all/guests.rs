@@ -11,6 +11,7 @@ use harness::host::{
 mod behaviour;
 mod calls;
 mod limits;
+mod nginx;
 mod statuses;
 
 /// Runs `requests` requests with a body of three bytes on each of `vms` VMs, each in its own thread.

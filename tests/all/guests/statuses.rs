@@ -6,8 +6,7 @@
 use std::collections::BTreeSet;
 
 use harness::host::{
-    Event, Headers, Host, Metric, Module, Options, Profile, Side, StreamInfo, Summary, Verdict, Vm,
-    imports_of,
+    Event, Headers, Host, Module, Options, Profile, Side, StreamInfo, Verdict, Vm, imports_of,
 };
 
 use super::{host, probed_response, probed_stream, request, status, texts, vm};
@@ -251,48 +250,4 @@ fn a_new_configuration_takes_new_streams_and_the_old_root_ends_when_retired() {
     vm.retire(old).unwrap();
     vm.tick().unwrap();
     assert_eq!(host.logs().len() - before, 1, "only the new one does now");
-}
-
-#[test]
-fn nginx_reads_a_body_whole_asks_nobody_about_an_empty_one_and_never_ends_at_the_headers() {
-    let mut vm = vm(
-        "body_rewrite",
-        Options {
-            profile: Profile::Nginx,
-            ..Options::default()
-        },
-    );
-    let id = vm.open_stream(StreamInfo::default());
-    // The guest takes a request without end for one with a body, and pauses: nothing will ever wake it.
-    assert_eq!(
-        vm.request_headers(id, request("/"), true).unwrap(),
-        Verdict::Pause
-    );
-
-    let host = host(
-        "metrics",
-        Options {
-            profile: Profile::Nginx,
-            ..Options::default()
-        },
-    );
-    let mut vm = host.start_vm().unwrap();
-    let id = vm.open_stream(StreamInfo::default());
-    vm.request_headers(id, request("/"), false).unwrap();
-    assert_eq!(vm.request_body(id, b"", true).unwrap(), Verdict::Continue);
-    let id = vm.open_stream(StreamInfo::default());
-    vm.request_headers(id, request("/"), false).unwrap();
-    assert_eq!(vm.request_body(id, b"12", false).unwrap(), Verdict::Pause);
-    assert_eq!(
-        vm.request_body(id, b"345", true).unwrap(),
-        Verdict::Continue
-    );
-    assert_eq!(vm.take_request_body(id), b"12345");
-    let sizes = Summary {
-        count: 1,
-        sum: 5,
-        min: 5,
-        max: 5,
-    };
-    assert_eq!(host.metric("sizes"), Some(Metric::Histogram(sizes)));
 }

@@ -2,7 +2,7 @@
 //!
 //! Which map is there in which phase follows `getMap` and `getConstMap` of Envoy's `context.cc`: a map that
 //! is not there is [`Status::BadArgument`] to one value's reader and to all writers, empty to the reader of
-//! all pairs, and [`Status::NotFound`] while the stream is being logged.
+//! all pairs, and [`Status::NotFound`] while the stream is being logged. nginx keeps its maps.
 
 use wasmtime::Linker;
 
@@ -87,7 +87,7 @@ impl State {
         match map {
             MapType::Headers(side) => {
                 let half = self.stream()?.half(side);
-                let there = if logging {
+                let there = if logging || self.is_nginx() {
                     !half.headers.is_empty()
                 } else {
                     half.headers_visible
@@ -123,13 +123,19 @@ impl State {
         }
     }
 
+    fn is_nginx(&self) -> bool {
+        self.shared.options.profile == Profile::Nginx
+    }
+
     /// The map as a writer finds it. Writing trailers at the last chunk of a body makes them.
     fn writable(&mut self, map: MapType) -> Option<&mut Headers> {
-        let nginx = self.shared.options.profile == Profile::Nginx;
+        let nginx = self.is_nginx();
         match map {
             MapType::Headers(side) => {
                 let half = self.stream_mut()?.half_mut(side);
-                half.headers_visible.then_some(&mut half.headers)
+                // nginx forwards the request after its last callback, and takes changes until then.
+                let there = half.headers_visible || (nginx && side == Side::Request);
+                there.then_some(&mut half.headers)
             }
             MapType::Trailers(side) => {
                 let half = self.stream_mut()?.half_mut(side);

@@ -105,8 +105,13 @@ impl Vm {
             fuel_used: 0,
             dead: None,
         };
-        vm.run_start(initialize, main, start)
-            .map_err(|trap| early(StartFailure::Trap(trap)))?;
+        if let Err(trap) = vm.run_start(initialize, main, start) {
+            let logs = vm.store.data().lines.clone();
+            return Err(StartError {
+                reason: StartFailure::Trap(trap),
+                logs,
+            });
+        }
         let (root_id, plugin_name) = (options.root_id.clone(), options.plugin_name.clone());
         vm.default_root = vm.start_root(root_id, plugin_name, shared.configuration())?;
         Ok(vm)
@@ -234,28 +239,37 @@ impl Vm {
     /// Ticks every root context that asked for ticks. When is the embedder's business: see [`Self::tick_period`].
     pub fn tick(&mut self) -> Result<(), Trap> {
         self.begin()?;
-        let ticking = |(id, root): (&u32, &Root)| (root.tick_millis > 0).then_some(*id);
-        let roots: Vec<u32> = self.store.data().roots.iter().filter_map(ticking).collect();
-        for id in roots {
-            let on_tick = self.exports.on_tick.clone();
-            self.call(&on_tick, (id, Phase::Root), id)?;
-            self.settle(None)?;
+        for (root, _) in self.tick_periods() {
+            self.tick_root(root)?;
         }
         Ok(())
     }
 
+    /// Ticks one root context, where several want different periods: see [`Self::tick_periods`].
+    pub fn tick_root(&mut self, root: RootId) -> Result<(), Trap> {
+        if !self.store.data().roots.contains_key(&root.0) {
+            return Ok(());
+        }
+        let on_tick = self.exports.on_tick.clone();
+        self.call(&on_tick, (root.0, Phase::Root), root.0)?;
+        self.settle(None)
+    }
+
+    /// Which root contexts asked for ticks, and how often.
+    pub fn tick_periods(&self) -> Vec<(RootId, Duration)> {
+        let roots = self.store.data().roots.iter();
+        roots
+            .filter(|(_, root)| root.tick_millis > 0)
+            .map(|(id, root)| (RootId(*id), Duration::from_millis(root.tick_millis.into())))
+            .collect()
+    }
+
     /// How often to tick: the shortest period that a root context asked for. None is never.
     pub fn tick_period(&self) -> Option<Duration> {
-        let periods = self
-            .store
-            .data()
-            .roots
-            .values()
-            .map(|root| root.tick_millis)
-            .filter(|millis| *millis > 0);
-        periods
+        self.tick_periods()
+            .into_iter()
+            .map(|(_, period)| period)
             .min()
-            .map(|millis| Duration::from_millis(millis.into()))
     }
 
     /// Delivers the notices of shared queues that wait for this VM; returns how many.
