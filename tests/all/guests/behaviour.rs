@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use harness::host::{
-    Clock, Event, Headers, Host, Metric, Module, Options, Side, StartFailure, StreamInfo, Summary,
-    Verdict,
+    Clock, Event, Headers, Host, Metric, Module, Options, Side, StartFailure, Status, StreamInfo,
+    Summary, Verdict,
 };
 
 use super::{host, module, on_threads, request, status, texts, vm};
@@ -122,6 +122,76 @@ fn a_queue_carries_items_between_vms_and_tells_only_the_last_that_registered() {
     assert_eq!(first.deliver_queue_ready().unwrap(), 0);
     assert_eq!(last.deliver_queue_ready().unwrap(), 2);
     assert_eq!(texts(&consumer), ["consumed /a", "consumed /b"]);
+}
+
+#[test]
+fn a_request_held_at_its_headers_is_let_go_by_a_body_callback_that_continues() {
+    // The guest `timer` pauses at the headers and says nothing to the body, which is Continue.
+    let mut vm = vm("timer", Options::default());
+    let id = vm.open_stream(StreamInfo::default());
+    assert_eq!(
+        vm.request_headers(id, request("/"), false).unwrap(),
+        Verdict::Pause
+    );
+    assert_eq!(
+        vm.request_body(id, b"abc", false).unwrap(),
+        Verdict::Continue
+    );
+    assert_eq!(vm.take_request_body(id), b"abc");
+}
+
+#[test]
+fn what_came_while_everything_was_held_is_delivered_on_the_resume() {
+    let mut vm = vm(
+        "timer",
+        Options {
+            stop_iteration: false,
+            ..Options::default()
+        },
+    );
+    let id = vm.open_stream(StreamInfo::default());
+    assert_eq!(
+        vm.request_headers(id, request("/"), false).unwrap(),
+        Verdict::Pause
+    );
+    assert_eq!(vm.request_body(id, b"abc", false).unwrap(), Verdict::Pause);
+    assert_eq!(
+        vm.request_trailers(id, Headers::from([("x-t", "1")]))
+            .unwrap(),
+        Verdict::Pause
+    );
+    vm.tick().unwrap();
+    assert_eq!(vm.take_events(), [Event::Resumed(id, Side::Request)]);
+    assert_eq!(vm.take_request_body(id), b"abc");
+    assert_eq!(vm.request_trailers_of(id).unwrap().text("x-t"), Some("1"));
+}
+
+#[test]
+fn a_buffer_is_written_at_its_front_or_its_end_and_nowhere_else() {
+    // Prepends "<", replaces the first two bytes by "AB", appends ">", and keeps the status of a write in between.
+    let wat = br#"(module
+        (import "env" "proxy_set_buffer_bytes" (func $set (param i32 i32 i32 i32 i32) (result i32)))
+        (import "env" "proxy_set_shared_data" (func $keep (param i32 i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 0) "<AB>")
+        (func (export "malloc") (param i32) (result i32) i32.const 0)
+        (func (export "proxy_abi_version_0_2_1"))
+        (func (export "proxy_on_request_body") (param i32 i32 i32) (result i32)
+            (drop (call $set (i32.const 0) (i32.const 0) (i32.const 2) (i32.const 1) (i32.const 2)))
+            (drop (call $set (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1)))
+            (drop (call $set (i32.const 0) (i32.const 99) (i32.const 0) (i32.const 3) (i32.const 1)))
+            (i32.store8 (i32.const 8) (call $set (i32.const 0) (i32.const 1) (i32.const 1) (i32.const 0) (i32.const 1)))
+            (call $keep (i32.const 0) (i32.const 0) (i32.const 8) (i32.const 1) (i32.const 0))))"#;
+    let host = Host::new(&Module::new(wat).unwrap(), Options::default());
+    let mut vm = host.start_vm().unwrap();
+    let id = vm.open_stream(StreamInfo::default());
+    vm.request_headers(id, request("/"), false).unwrap();
+    assert_eq!(
+        vm.request_body(id, b"12345", true).unwrap(),
+        Verdict::Continue
+    );
+    assert_eq!(vm.take_request_body(id), b"<AB345>");
+    assert_eq!(host.shared_data("").unwrap().0, [Status::BadArgument as u8]);
 }
 
 #[test]

@@ -121,6 +121,85 @@ fn answers_closes_and_resumes_in_each_phase_end_as_they_did_in_envoy() {
 }
 
 #[test]
+fn properties_hold_the_bytes_that_envoy_put_there() {
+    let host = host(
+        "properties",
+        Options {
+            root_id: "root".into(),
+            vm_id: "vm".into(),
+            plugin_name: "plug".into(),
+            ..Options::default()
+        },
+    );
+    let mut vm = host.start_vm().unwrap();
+    let id = probed_stream(&mut vm);
+    let mut head = request("/p?q=1");
+    head.add("x-many", "1");
+    head.add("x-many", "2");
+    vm.request_headers(id, head, true).unwrap();
+    vm.set_property(id, &["upstream", "address"], "127.0.0.1:9000");
+    vm.set_property(
+        id,
+        &["upstream", "request_attempt_count"],
+        1_u64.to_le_bytes(),
+    );
+    vm.response_headers(id, status(200), true).unwrap();
+    vm.close(id).unwrap();
+    let logged = texts(&host);
+    let value = |phase: &str, path: &str| {
+        let start = format!("{phase} {path}=");
+        logged
+            .iter()
+            .find_map(|text| text.strip_prefix(&start))
+            .unwrap()
+            .to_owned()
+    };
+    let in_both = [
+        ("plugin_name", "plug"),
+        ("plugin_root_id", "root"),
+        ("plugin_vm_id", "vm"),
+        ("request.path", "/p?q=1"),
+        ("request.url_path", "/p"),
+        ("request.query", "q=1"),
+        ("request.host", "example.org"),
+        ("request.scheme", "http"),
+        ("request.method", "GET"),
+        ("request.protocol", "HTTP/1.1"),
+        ("request.useragent", "test"),
+        ("request.referer", "-"),
+        ("request.headers.x-many", "1,2"),
+        ("request.size", r"\x00\x00\x00\x00\x00\x00\x00\x00"),
+        ("response.headers.x-one", "-"),
+        ("source.address", "127.0.0.1:40000"),
+        ("connection.mtls", r"\x00"),
+        ("own", "kept"),
+        ("own.part", "-"),
+        ("request", "-"),
+    ];
+    for (path, expected) in in_both {
+        for phase in ["request", "log"] {
+            assert_eq!(value(phase, path), expected, "{path} in {phase}");
+        }
+    }
+    let changing = [
+        ("response.code", "-", r"\xc8\x00\x00\x00\x00\x00\x00\x00"),
+        ("upstream.address", "-", "127.0.0.1:9000"),
+        (
+            "upstream.request_attempt_count",
+            r"\x00\x00\x00\x00\x00\x00\x00\x00",
+            r"\x01\x00\x00\x00\x00\x00\x00\x00",
+        ),
+    ];
+    for (path, first, last) in changing {
+        assert_eq!(
+            (value("request", path), value("log", path)),
+            (first.into(), last.into()),
+            "{path}"
+        );
+    }
+}
+
+#[test]
 fn wasi_answers_what_envoy_answered() {
     // Recorded: the function, its arguments (i32 as i, i64 as I), and its answer to descriptor 3 or zeros.
     let recorded = "args_get:ii:0 args_sizes_get:ii:0 clock_res_get:ii:0 clock_time_get:iIi:0 \

@@ -24,7 +24,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             guest, map: u32, name: u32, name_len: u32, value_at: u32, len_at: u32
         ) {
             let map = MapType::try_from(map)?;
-            let name = guest.read(name, name_len)?;
+            let name = canonical(map, guest.read(name, name_len)?);
             let state = guest.state();
             let found = match state.readable(map) {
                 Some(headers) => headers.get(&name).map(<[u8]>::to_vec),
@@ -48,6 +48,10 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         fn proxy_set_header_map_pairs(guest, map: u32, pairs: u32, len: u32) {
             let map = MapType::try_from(map)?;
             let pairs = guest.read_pairs(pairs, len)?;
+            let pairs = match map {
+                MapType::Headers(side) => pairs.joined(side),
+                _ => pairs,
+            };
             *guest.state().writable(map).ok_or(Status::BadArgument)? = pairs;
             Ok(())
         }
@@ -57,7 +61,12 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         ) {
             let map = MapType::try_from(map)?;
             let (name, value) = (guest.read(name, name_len)?, guest.read(value, value_len)?);
-            guest.state().writable(map).ok_or(Status::BadArgument)?.add(name, value);
+            let name = canonical(map, name);
+            let headers = guest.state().writable(map).ok_or(Status::BadArgument)?;
+            match map {
+                MapType::Headers(side) => headers.join(side, name, value),
+                _ => headers.add(name, value),
+            }
             Ok(())
         }
 
@@ -66,14 +75,14 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         ) {
             let map = MapType::try_from(map)?;
             let (name, value) = (guest.read(name, name_len)?, guest.read(value, value_len)?);
-            guest.state().writable(map).ok_or(Status::BadArgument)?.replace(name, value);
+            guest.state().writable(map).ok_or(Status::BadArgument)?.replace(canonical(map, name), value);
             Ok(())
         }
 
         fn proxy_remove_header_map_value(guest, map: u32, name: u32, name_len: u32) {
             let map = MapType::try_from(map)?;
             let name = guest.read(name, name_len)?;
-            guest.state().writable(map).ok_or(Status::BadArgument)?.remove(name);
+            guest.state().writable(map).ok_or(Status::BadArgument)?.remove(canonical(map, name));
             Ok(())
         }
     );
@@ -145,4 +154,12 @@ impl State {
             _ => None,
         }
     }
+}
+
+/// In requests, `host` is another name of `:authority`.
+fn canonical(map: MapType, name: Vec<u8>) -> Vec<u8> {
+    if map == MapType::Headers(Side::Request) && name.eq_ignore_ascii_case(b"host") {
+        return b":authority".to_vec();
+    }
+    name
 }

@@ -164,7 +164,7 @@ impl Vm {
         let Some(half) = self.open_half(id, side) else {
             return Ok(Verdict::Continue);
         };
-        half.headers = headers;
+        half.headers = headers.joined(side);
         half.seen = if end { Seen::End } else { Seen::Headers };
         self.run_headers(id.0, side, end)?;
         self.verdict(id.0, side)
@@ -176,6 +176,7 @@ impl Vm {
         let Some(half) = self.open_half(id, side) else {
             return Ok(Verdict::Continue);
         };
+        half.received += chunk.len();
         // nginx reads the whole request body first, and asks nobody about one of no length.
         let first = half.seen < Seen::Body;
         if half.hold == Hold::All || (nginx && side == Side::Request) {
