@@ -9,6 +9,7 @@ mod fleet;
 mod floors;
 mod framing;
 mod gateway;
+mod guests;
 mod in_flight;
 mod parser;
 mod refusals;

@@ -2,33 +2,41 @@
 //!
 //! Values are bytes, not text: a proxy hands a guest whatever the client sent.
 
+use std::fmt;
+
+use super::abi::Side;
+
 /// An ordered list of header fields; also used for trailers and gRPC metadata.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers(Vec<(Vec<u8>, Vec<u8>)>);
 
-/// Fields of which Envoy keeps one entry: adding to them joins the values instead of adding a line.
-///
-/// From the `INLINE_*_HEADERS` lists of Envoy's `header_map.h`.
-const SINGLE: [&str; 31] = [
+/// Fields of which Envoy keeps one entry in a request: adding to one joins the values. Recorded from 1.40.
+const SINGLE_IN_REQUESTS: [&str; 46] = [
     ":authority",
     ":method",
     ":path",
     ":protocol",
     ":scheme",
-    ":status",
+    "accept",
+    "accept-encoding",
+    "access-control-request-method",
+    "authorization",
+    "cache-control",
     "connection",
+    "content-encoding",
     "content-length",
     "content-type",
-    "date",
     "expect",
-    "grpc-message",
-    "grpc-status",
+    "grpc-accept-encoding",
     "grpc-timeout",
-    "host",
+    "if-match",
+    "if-none-match",
     "keep-alive",
+    "origin",
+    "pragma",
     "proxy-connection",
     "proxy-status",
-    "server",
+    "referer",
     "te",
     "transfer-encoding",
     "upgrade",
@@ -36,10 +44,52 @@ const SINGLE: [&str; 31] = [
     "via",
     "x-client-trace-id",
     "x-envoy-attempt-count",
+    "x-envoy-decorator-operation",
+    "x-envoy-downstream-service-cluster",
+    "x-envoy-force-trace",
+    "x-envoy-internal",
+    "x-envoy-ip-tags",
+    "x-envoy-max-retries",
+    "x-envoy-original-path",
+    "x-envoy-retry-on",
+    "x-envoy-upstream-rq-timeout-ms",
     "x-forwarded-client-cert",
     "x-forwarded-for",
     "x-forwarded-host",
     "x-forwarded-proto",
+    "x-request-id",
+];
+
+/// The same for responses.
+const SINGLE_IN_RESPONSES: [&str; 29] = [
+    ":status",
+    "access-control-allow-origin",
+    "age",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "date",
+    "etag",
+    "expires",
+    "grpc-message",
+    "grpc-status",
+    "keep-alive",
+    "last-modified",
+    "location",
+    "proxy-connection",
+    "proxy-status",
+    "server",
+    "transfer-encoding",
+    "upgrade",
+    "vary",
+    "via",
+    "x-envoy-attempt-count",
+    "x-envoy-degraded",
+    "x-envoy-immediate-health-check-fail",
+    "x-envoy-ratelimited",
+    "x-envoy-upstream-service-time",
     "x-request-id",
 ];
 
@@ -64,17 +114,45 @@ impl Headers {
             .and_then(|value| std::str::from_utf8(value).ok())
     }
 
-    /// Adds a field after those that are there; one that can only be there once is joined with a comma.
+    /// Adds a field after those that are there.
     pub fn add(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
-        let name = name.as_ref().to_ascii_lowercase();
+        self.push(name.as_ref().to_ascii_lowercase(), value.as_ref().to_vec());
+    }
+
+    /// Adds a field as Envoy does to the head of a request or a response: one that is kept once there is joined.
+    pub(super) fn join(&mut self, side: Side, name: Vec<u8>, value: Vec<u8>) {
+        let single = match side {
+            Side::Request => &SINGLE_IN_REQUESTS[..],
+            Side::Response => &SINGLE_IN_RESPONSES[..],
+        };
+        let name = name.to_ascii_lowercase();
         let single =
-            std::str::from_utf8(&name).is_ok_and(|name| SINGLE.binary_search(&name).is_ok());
+            std::str::from_utf8(&name).is_ok_and(|name| single.binary_search(&name).is_ok());
         if single && let Some((_, old)) = self.0.iter_mut().find(|(key, _)| *key == name) {
             old.push(b',');
-            old.extend_from_slice(value.as_ref());
+            old.extend_from_slice(&value);
             return;
         }
-        self.push(name, value.as_ref().to_vec());
+        self.push(name, value);
+    }
+
+    /// The same fields, as Envoy would have them in the head of a request or a response.
+    pub(super) fn joined(self, side: Side) -> Self {
+        let mut joined = Self(Vec::with_capacity(self.0.len()));
+        for (name, value) in self.0 {
+            joined.join(side, name, value);
+        }
+        joined
+    }
+
+    /// All values of `name`, with commas between them.
+    pub(super) fn all(&self, name: &str) -> Option<Vec<u8>> {
+        let values = self
+            .0
+            .iter()
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name.as_bytes()));
+        let values: Vec<_> = values.map(|(_, value)| value.as_slice()).collect();
+        (!values.is_empty()).then(|| values.join(&b','))
     }
 
     /// Puts one field in the place of all fields called `name`.
@@ -129,6 +207,18 @@ impl Headers {
     }
 }
 
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fields = self.iter().map(|(name, value)| {
+            (
+                name.escape_ascii().to_string(),
+                value.escape_ascii().to_string(),
+            )
+        });
+        f.debug_map().entries(fields).finish()
+    }
+}
+
 impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(fields: I) -> Self {
         let mut headers = Self::new();
@@ -159,8 +249,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_of_single_fields_is_sorted_for_the_search() {
-        assert!(SINGLE.is_sorted());
+    fn the_lists_of_single_fields_are_sorted_for_the_search() {
+        assert!(SINGLE_IN_REQUESTS.is_sorted() && SINGLE_IN_RESPONSES.is_sorted());
     }
 
     #[test]
@@ -173,11 +263,24 @@ mod tests {
     }
 
     #[test]
-    fn adding_to_a_single_field_joins_and_adding_to_another_does_not() {
-        let mut headers = Headers::from([("Content-Type", "a"), ("X-Many", "1")]);
-        headers.add("content-type", "b");
-        headers.add("x-many", "2");
-        assert_eq!(headers.text("content-type"), Some("a,b"));
-        assert_eq!(headers.len(), 3);
+    fn a_field_kept_once_is_joined_where_it_is_kept_once() {
+        let field = |side| {
+            let mut headers = Headers::from([("Etag", "a"), ("X-Many", "1")]);
+            headers.join(side, b"etag".to_vec(), b"b".to_vec());
+            headers.join(side, b"x-many".to_vec(), b"2".to_vec());
+            (
+                headers.text("etag").map(str::to_owned),
+                headers.all("x-many"),
+                headers.len(),
+            )
+        };
+        assert_eq!(
+            field(Side::Response),
+            (Some("a,b".into()), Some(b"1,2".to_vec()), 3)
+        );
+        assert_eq!(
+            field(Side::Request),
+            (Some("a".into()), Some(b"1,2".to_vec()), 4)
+        );
     }
 }

@@ -49,7 +49,7 @@ pub use metrics::{Metric, Summary};
 pub use module::{Error, Module, imports_of};
 pub use options::{ForeignFunction, LogSink, Options, Profile};
 pub use stream::{Event, LocalResponse, StreamId, StreamInfo, Verdict};
-pub use trap::{StartError, StartFailure, Trap, TrapReason};
+pub use trap::{Ending, StartError, StartFailure, Trap, TrapReason};
 pub use vm::{RootId, Vm};
 
 /// One plugin in one proxy process: a module, its options, and what its VMs share. Clones are the same host.
@@ -161,3 +161,11 @@ impl Shared {
             .clone()
     }
 }
+
+/// A host is shared between the threads of its workers; a VM moves into one.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    const fn moved<T: Send>() {}
+    shared::<Host>();
+    moved::<Vm>();
+};

@@ -16,9 +16,12 @@ pub(super) struct SharedData(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    maps: HashMap<String, HashMap<Vec<u8>, (Vec<u8>, u32)>>,
+    maps: HashMap<String, Map>,
     last_cas: u32,
 }
+
+/// Values with their CAS numbers.
+type Map = HashMap<Vec<u8>, (Vec<u8>, u32)>;
 
 impl SharedData {
     /// The value and its CAS number.
@@ -39,7 +42,7 @@ impl SharedData {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let next = inner.last_cas.checked_add(1).unwrap_or(1);
         if !inner.maps.contains_key(vm_id) {
-            inner.maps.insert(vm_id.to_owned(), HashMap::new());
+            inner.maps.insert(vm_id.to_owned(), Map::new());
         }
         let Some(map) = inner.maps.get_mut(vm_id) else {
             return Err(Status::InternalFailure);

@@ -110,6 +110,8 @@ pub(super) struct Half {
     pub(super) aside: Vec<u8>,
     /// Released, and not yet taken.
     pub(super) released: Vec<u8>,
+    /// Bytes of body that came in so far.
+    pub(super) received: usize,
     pub(super) seen: Seen,
     pub(super) hold: Hold,
     pub(super) end_of_stream: bool,

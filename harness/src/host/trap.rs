@@ -1,21 +1,26 @@
 //! Why a VM ended, told so that one can act on it.
 
 use std::fmt;
+use std::ops::Deref;
 
 use super::abi::Level;
 use super::faults::Fault;
 use super::log::LogLine;
 
-/// A VM's end: every later call of the same VM answers the same.
-#[derive(Clone, Debug, thiserror::Error)]
-pub struct Trap {
+/// A VM's end: every later call of the same VM answers the same. Its fields are those of [`Ending`].
+#[derive(Clone, Debug)]
+pub struct Trap(Box<Ending>);
+
+/// What is known of a VM's end.
+#[derive(Clone, Debug)]
+pub struct Ending {
     /// What ended it.
     pub reason: TrapReason,
     /// The callback that was running, such as `proxy_on_request_body`.
     pub callback: &'static str,
     /// The guest's functions, innermost first, as far as the module names them.
     pub backtrace: Vec<String>,
-    /// The last line that the guest wrote as an error in this callback: a panic's message, if it was one.
+    /// What the guest wrote as errors in this callback: a panic's message, if it was one.
     pub message: Option<String>,
     /// The last fault that was injected in this callback: the guest did not survive it, or was ending anyway.
     pub fault: Option<Fault>,
@@ -43,6 +48,16 @@ pub enum TrapReason {
     #[error("{0}")]
     Wasm(String),
 }
+
+impl Deref for Trap {
+    type Target = Ending;
+
+    fn deref(&self) -> &Ending {
+        &self.0
+    }
+}
+
+impl std::error::Error for Trap {}
 
 impl fmt::Display for Trap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -111,18 +126,18 @@ impl Trap {
                 };
                 trace.frames().iter().map(name).collect()
             });
-        let message = scene
-            .lines
-            .iter()
-            .rev()
-            .find(|line| line.level >= Level::Error);
-        Self {
+        let errors = scene.lines.iter().filter(|line| line.level >= Level::Error);
+        let message = errors
+            .map(|line| line.text.trim())
+            .collect::<Vec<_>>()
+            .join("\n");
+        Self(Box::new(Ending {
             reason,
             callback: scene.callback,
             backtrace: backtrace.unwrap_or_default(),
-            message: message.map(|line| line.text.clone()),
+            message: (!message.is_empty()).then_some(message),
             fault: scene.fault,
-        }
+        }))
     }
 }
 

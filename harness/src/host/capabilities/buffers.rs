@@ -4,6 +4,9 @@
 //! an answer that is not there is [`Status::NotFound`]. Only bodies can be written: replaced from the front,
 //! or appended to.
 
+use std::mem;
+use std::ops::Range;
+
 use wasmtime::Linker;
 
 use super::hostcalls;
@@ -17,8 +20,18 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     hostcalls!(linker:
         fn proxy_get_buffer_bytes(guest, buffer: u32, start: u32, len: u32, bytes_at: u32, len_at: u32) {
             let buffer = BufferType::try_from(buffer)?;
-            let bytes = guest.state().part(buffer, start, len)?;
-            guest.give(&bytes, bytes_at, len_at)
+            let state = guest.state();
+            let part = state.part(buffer, start, len)?;
+            // A body is lent for the copy into the guest, as it may be large, and put back.
+            let lent = match state.body_mut(buffer) {
+                Some(body) => mem::take(body),
+                None => state.buffer(buffer)?.to_vec(),
+            };
+            let given = guest.give(lent.get(part).unwrap_or_default(), bytes_at, len_at);
+            if let Some(body) = guest.state().body_mut(buffer) {
+                *body = lent;
+            }
+            given
         }
 
         fn proxy_get_buffer_status(guest, buffer: u32, len_at: u32, flags_at: u32) {
@@ -80,21 +93,27 @@ impl State {
         }
     }
 
-    fn part(&self, buffer: BufferType, start: u32, len: u32) -> Answer<Vec<u8>> {
-        let bytes = self.buffer(buffer)?;
-        if start.checked_add(len).is_none() {
-            return Err(Status::BadArgument.into());
+    fn body_mut(&mut self, buffer: BufferType) -> Option<&mut Vec<u8>> {
+        match buffer {
+            BufferType::Body(side) => Some(&mut self.stream_mut()?.half_mut(side).body),
+            _ => None,
         }
+    }
+
+    /// Which bytes of the buffer a reader gets.
+    fn part(&self, buffer: BufferType, start: u32, len: u32) -> Answer<Range<usize>> {
+        let size = self.buffer(buffer)?.len();
         let (start, len) = (start as usize, len as usize);
         if self.shared.options.profile == Profile::Nginx && matches!(buffer, BufferType::Body(_)) {
-            return if len < bytes.len() {
-                Err(would_corrupt(len, bytes.len()))
+            // The start is ignored there.
+            return if len < size {
+                Err(would_corrupt(len, size))
             } else {
-                Ok(bytes.to_vec())
+                Ok(0..size)
             };
         }
-        let start = start.min(bytes.len());
-        Ok(bytes[start..bytes.len().min(start + len)].to_vec())
+        let start = start.min(size);
+        Ok(start..size.min(start.saturating_add(len)))
     }
 }
 

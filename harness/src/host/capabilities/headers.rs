@@ -2,7 +2,7 @@
 //!
 //! Which map is there in which phase follows `getMap` and `getConstMap` of Envoy's `context.cc`: a map that
 //! is not there is [`Status::BadArgument`] to one value's reader and to all writers, empty to the reader of
-//! all pairs, and [`Status::NotFound`] while the stream is being logged.
+//! all pairs, and [`Status::NotFound`] while the stream is being logged. nginx keeps its maps.
 
 use wasmtime::Linker;
 
@@ -24,7 +24,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             guest, map: u32, name: u32, name_len: u32, value_at: u32, len_at: u32
         ) {
             let map = MapType::try_from(map)?;
-            let name = guest.read(name, name_len)?;
+            let name = canonical(map, guest.read(name, name_len)?);
             let state = guest.state();
             let found = match state.readable(map) {
                 Some(headers) => headers.get(&name).map(<[u8]>::to_vec),
@@ -48,6 +48,10 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         fn proxy_set_header_map_pairs(guest, map: u32, pairs: u32, len: u32) {
             let map = MapType::try_from(map)?;
             let pairs = guest.read_pairs(pairs, len)?;
+            let pairs = match map {
+                MapType::Headers(side) => pairs.joined(side),
+                _ => pairs,
+            };
             *guest.state().writable(map).ok_or(Status::BadArgument)? = pairs;
             Ok(())
         }
@@ -57,7 +61,12 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         ) {
             let map = MapType::try_from(map)?;
             let (name, value) = (guest.read(name, name_len)?, guest.read(value, value_len)?);
-            guest.state().writable(map).ok_or(Status::BadArgument)?.add(name, value);
+            let name = canonical(map, name);
+            let headers = guest.state().writable(map).ok_or(Status::BadArgument)?;
+            match map {
+                MapType::Headers(side) => headers.join(side, name, value),
+                _ => headers.add(name, value),
+            }
             Ok(())
         }
 
@@ -66,14 +75,14 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         ) {
             let map = MapType::try_from(map)?;
             let (name, value) = (guest.read(name, name_len)?, guest.read(value, value_len)?);
-            guest.state().writable(map).ok_or(Status::BadArgument)?.replace(name, value);
+            guest.state().writable(map).ok_or(Status::BadArgument)?.replace(canonical(map, name), value);
             Ok(())
         }
 
         fn proxy_remove_header_map_value(guest, map: u32, name: u32, name_len: u32) {
             let map = MapType::try_from(map)?;
             let name = guest.read(name, name_len)?;
-            guest.state().writable(map).ok_or(Status::BadArgument)?.remove(name);
+            guest.state().writable(map).ok_or(Status::BadArgument)?.remove(canonical(map, name));
             Ok(())
         }
     );
@@ -87,7 +96,7 @@ impl State {
         match map {
             MapType::Headers(side) => {
                 let half = self.stream()?.half(side);
-                let there = if logging {
+                let there = if logging || self.is_nginx() {
                     !half.headers.is_empty()
                 } else {
                     half.headers_visible
@@ -123,13 +132,19 @@ impl State {
         }
     }
 
+    fn is_nginx(&self) -> bool {
+        self.shared.options.profile == Profile::Nginx
+    }
+
     /// The map as a writer finds it. Writing trailers at the last chunk of a body makes them.
     fn writable(&mut self, map: MapType) -> Option<&mut Headers> {
-        let nginx = self.shared.options.profile == Profile::Nginx;
+        let nginx = self.is_nginx();
         match map {
             MapType::Headers(side) => {
                 let half = self.stream_mut()?.half_mut(side);
-                half.headers_visible.then_some(&mut half.headers)
+                // nginx forwards the request after its last callback, and takes changes until then.
+                let there = half.headers_visible || (nginx && side == Side::Request);
+                there.then_some(&mut half.headers)
             }
             MapType::Trailers(side) => {
                 let half = self.stream_mut()?.half_mut(side);
@@ -139,4 +154,12 @@ impl State {
             _ => None,
         }
     }
+}
+
+/// In requests, `host` is another name of `:authority`.
+fn canonical(map: MapType, name: Vec<u8>) -> Vec<u8> {
+    if map == MapType::Headers(Side::Request) && name.eq_ignore_ascii_case(b"host") {
+        return b":authority".to_vec();
+    }
+    name
 }

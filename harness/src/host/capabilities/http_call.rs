@@ -5,7 +5,7 @@ use std::time::Duration;
 use wasmtime::Linker;
 
 use super::hostcalls;
-use crate::host::abi::Status;
+use crate::host::abi::{Side, Status};
 use crate::host::http_call::HttpCall;
 use crate::host::marshal::Answer;
 use crate::host::options::Profile;
@@ -20,7 +20,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         ) {
             let upstream = guest.text(upstream, upstream_len)?;
             let body = guest.read(body, body_len)?;
-            let headers = guest.read_pairs(headers, headers_len)?;
+            let headers = guest.read_pairs(headers, headers_len)?.joined(Side::Request);
             let trailers = guest.read_pairs(trailers, trailers_len)?;
             // The address is tried before anything is started.
             guest.write_u32(token_at, 0)?;

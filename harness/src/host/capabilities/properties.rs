@@ -62,6 +62,9 @@ impl State {
             );
         }
         let stream = stream.ok_or(Status::NotFound)?;
+        if !nginx && GROUPS.contains(&names.join(".").as_str()) {
+            return Err(Status::SerializationFailure.into());
+        }
         let computed = if nginx {
             None
         } else {
@@ -119,16 +122,24 @@ impl State {
             ["request", "useragent"] => header("user-agent"),
             ["request", "id"] => header("x-request-id"),
             ["request", "headers"] => Some(whole(request?)),
-            ["request", "headers", name] => header(name),
+            ["request", "headers", name] => request?.all(name),
+            ["request", "size"] => Some(number(body_size(stream, request))),
+            ["request", "total_size"] => {
+                let head = stream.request.headers.byte_size();
+                Some(number((head + stream.request.received) as u64))
+            }
             ["request", "protocol"] => text(&stream.info.protocol),
             ["request", "time"] => Some(number(stream.started_wall)),
-            ["request", "duration"] if self.phase == Phase::Log => {
+            ["request", "duration"] if matches!(self.phase, Phase::Log | Phase::Done) => {
                 let now = self.shared.options.clock.monotonic_nanos();
                 Some(number(now.saturating_sub(stream.started)))
             }
-            ["response", "code"] => Some(number(response?.text(":status")?.parse().ok()?)),
+            // Known from the first response callback on, whether or not the headers are still to be seen.
+            ["response", "code"] => Some(number(
+                stream.response.headers.text(":status")?.parse().ok()?,
+            )),
             ["response", "headers"] => Some(whole(response?)),
-            ["response", "headers", name] => Some(response?.get(name)?.to_vec()),
+            ["response", "headers", name] => response?.all(name),
             ["response", "trailers", name] => Some(
                 self.readable(MapType::Trailers(Side::Response))?
                     .get(name)?
@@ -138,6 +149,7 @@ impl State {
             ["source", "port"] => port(&stream.info.downstream_address),
             ["destination", "address"] => text(&stream.info.local_address),
             ["destination", "port"] => port(&stream.info.local_address),
+            ["upstream", "request_attempt_count"] => Some(number(0)),
             ["connection", "mtls"] => Some(vec![0]),
             _ => None,
         }
@@ -162,6 +174,22 @@ impl State {
             .insert(path, value);
         Ok(())
     }
+}
+
+/// Groups of properties, which Envoy cannot put into bytes as a whole.
+const GROUPS: [&str; 6] = [
+    "request",
+    "response",
+    "source",
+    "destination",
+    "connection",
+    "upstream",
+];
+
+/// As the client declared it, else as far as it has come.
+fn body_size(stream: &Stream, headers: Option<&Headers>) -> u64 {
+    let declared = headers.and_then(|headers| headers.text("content-length")?.parse().ok());
+    declared.unwrap_or(stream.request.received as u64)
 }
 
 fn number(value: u64) -> Vec<u8> {

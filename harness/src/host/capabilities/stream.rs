@@ -4,7 +4,6 @@ use wasmtime::Linker;
 
 use super::hostcalls;
 use crate::host::abi::{Side, Status, StreamType};
-use crate::host::headers::Headers;
 use crate::host::marshal::Answer;
 use crate::host::options::Profile;
 use crate::host::state::{Action, Phase, State};
@@ -47,7 +46,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             let body = guest.read(body, body_len)?;
             let headers = guest.read_pairs(headers, headers_len)?;
             let grpc_status = (grpc_status <= GRPC_STATUS_MAX).then_some(grpc_status);
-            let details = details.split_whitespace().collect::<Vec<_>>().join("_");
+            let details = details.replace(char::is_whitespace, "_");
             reply(guest.state(), LocalResponse { status, headers, body, grpc_status, details })
         }
 
@@ -99,7 +98,7 @@ fn resume(state: &mut State, stream: StreamType) -> Answer {
     Ok(())
 }
 
-fn reply(state: &mut State, mut response: LocalResponse) -> Answer {
+fn reply(state: &mut State, response: LocalResponse) -> Answer {
     if state.phase == Phase::Log {
         return Err(
             HostEnd::EndsHost("send_local_response in on_log recurses until Envoy dies").into(),
@@ -108,19 +107,7 @@ fn reply(state: &mut State, mut response: LocalResponse) -> Answer {
     let id = state.context();
     state.stop_iteration = true;
     if state.streams.contains_key(&id) {
-        response.headers = with_body_headers(response.headers, &response.body);
         state.actions.push_back(Action::Reply(id, response));
     }
     Ok(())
-}
-
-/// The fields that Envoy adds to an answer with a body.
-fn with_body_headers(mut headers: Headers, body: &[u8]) -> Headers {
-    if !body.is_empty() {
-        headers.replace("content-length", body.len().to_string());
-        if headers.get("content-type").is_none() {
-            headers.add("content-type", "text/plain");
-        }
-    }
-    headers
 }

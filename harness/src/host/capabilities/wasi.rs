@@ -13,28 +13,57 @@ use crate::host::state::State;
 use crate::host::trap::HostEnd;
 
 /// What can be imported.
-pub(super) const NAMES: [&str; 17] = [
-    "fd_write",
-    "fd_read",
-    "fd_seek",
-    "fd_close",
-    "fd_fdstat_get",
-    "fd_filestat_get",
-    "environ_get",
-    "environ_sizes_get",
+pub(super) const NAMES: [&str; 45] = [
     "args_get",
     "args_sizes_get",
+    "clock_res_get",
     "clock_time_get",
-    "random_get",
-    "proc_exit",
-    "path_open",
-    "fd_prestat_get",
+    "environ_get",
+    "environ_sizes_get",
+    "fd_advise",
+    "fd_allocate",
+    "fd_close",
+    "fd_datasync",
+    "fd_fdstat_get",
+    "fd_fdstat_set_flags",
+    "fd_fdstat_set_rights",
+    "fd_filestat_get",
+    "fd_filestat_set_size",
+    "fd_filestat_set_times",
+    "fd_pread",
     "fd_prestat_dir_name",
+    "fd_prestat_get",
+    "fd_pwrite",
+    "fd_read",
+    "fd_readdir",
+    "fd_renumber",
+    "fd_seek",
+    "fd_sync",
+    "fd_tell",
+    "fd_write",
+    "path_create_directory",
+    "path_filestat_get",
+    "path_filestat_set_times",
+    "path_link",
+    "path_open",
+    "path_readlink",
+    "path_remove_directory",
+    "path_rename",
+    "path_symlink",
+    "path_unlink_file",
+    "poll_oneoff",
+    "proc_exit",
+    "random_get",
     "sched_yield",
+    "sock_accept",
+    "sock_recv",
+    "sock_send",
+    "sock_shutdown",
 ];
 
 const SUCCESS: u32 = 0;
 const BADF: u32 = 8;
+const EXIST: u32 = 20;
 const INVAL: u32 = 28;
 const NOENT: u32 = 44;
 const NOSYS: u32 = 52;
@@ -110,6 +139,12 @@ fn link_working(linker: &mut Linker<State>, module: &str) -> wasmtime::Result<()
             })
         },
     )?;
+    linker.func_wrap(module, "clock_res_get", |c: C<'_>, _clock: u32, at: u32| {
+        Guest::enter_wasi(c, calls::NAMES.len(), |guest| {
+            guest.write_u64(at, 1)?;
+            Ok(SUCCESS)
+        })
+    })?;
     linker.func_wrap(module, "fd_fdstat_get", |c: C<'_>, fd: u32, at: u32| {
         Guest::enter_wasi(c, calls::NAMES.len(), |guest| fd_fdstat_get(guest, fd, at))
     })?;
@@ -119,23 +154,54 @@ fn link_working(linker: &mut Linker<State>, module: &str) -> wasmtime::Result<()
     Ok(())
 }
 
-/// What answers without doing anything.
+/// Defines functions that answer a number and do nothing: `name(types) = number`.
+macro_rules! absent {
+    ($linker:ident, $module:ident: $($name:ident($($type:ty),*) = $errno:expr;)+) => {
+        $($linker.func_wrap($module, stringify!($name), |$(_: $type),*| $errno)?;)+
+    };
+}
+
+/// What answers without doing anything, with the numbers and the types of Envoy 1.40: those of two functions that
+/// take paths are not WASI's own.
 fn link_absent(linker: &mut Linker<State>, module: &str) -> wasmtime::Result<()> {
-    linker.func_wrap(module, "fd_read", |_: u32, _: u32, _: u32, _: u32| NOSYS)?;
-    linker.func_wrap(module, "fd_seek", |_: u32, _: i64, _: u32, _: u32| SUCCESS)?;
-    linker.func_wrap(module, "fd_close", |_: u32| SUCCESS)?;
-    linker.func_wrap(module, "fd_filestat_get", |_: u32, _: u32| BADF)?;
-    linker.func_wrap(module, "args_get", |_: u32, _: u32| SUCCESS)?;
-    linker.func_wrap(
-        module,
-        "path_open",
-        |_: u32, _: u32, _: u32, _: u32, _: u32, _: i64, _: i64, _: u32, _: u32| NOENT,
-    )?;
-    linker.func_wrap(module, "fd_prestat_get", |_: u32, _: u32| BADF)?;
-    linker.func_wrap(module, "fd_prestat_dir_name", |_: u32, _: u32, _: u32| {
-        NOSYS
-    })?;
-    linker.func_wrap(module, "sched_yield", || SUCCESS)?;
+    absent!(linker, module:
+        args_get(u32, u32) = SUCCESS;
+        fd_advise(u32, u64, u64, u32) = SUCCESS;
+        fd_allocate(u32, u64, u64) = BADF;
+        fd_close(u32) = SUCCESS;
+        fd_datasync(u32) = BADF;
+        fd_fdstat_set_flags(u32, u32) = NOSYS;
+        fd_fdstat_set_rights(u32, u64, u64) = BADF;
+        fd_filestat_get(u32, u32) = BADF;
+        fd_filestat_set_size(u32, u64) = BADF;
+        fd_filestat_set_times(u32, u64, u64, u32) = BADF;
+        fd_pread(u32, u32, u32, u64, u32) = NOSYS;
+        fd_prestat_dir_name(u32, u32, u32) = NOSYS;
+        fd_prestat_get(u32, u32) = BADF;
+        fd_pwrite(u32, u32, u32, u64, u32) = BADF;
+        fd_read(u32, u32, u32, u32) = NOSYS;
+        fd_readdir(u32, u32, u32, u64, u32) = EXIST;
+        fd_renumber(u32, u32) = BADF;
+        fd_seek(u32, u64, u32, u32) = SUCCESS;
+        fd_sync(u32) = BADF;
+        fd_tell(u32, u32) = BADF;
+        path_create_directory(u32, u32, u32) = NOTSUP;
+        path_filestat_get(u32, u32, u32, u32, u32) = NOTSUP;
+        path_filestat_set_times(u32, u32, u32, u32, u64, u64, u32) = NOTSUP;
+        path_link(u32, u32, u32, u32, u32, u32) = NOTSUP;
+        path_open(u32, u32, u32, u32, u32, u64, u64, u32, u32) = NOENT;
+        path_readlink(u32, u32, u32, u32, u32, u32) = NOTSUP;
+        path_remove_directory(u32, u32, u32) = NOTSUP;
+        path_rename(u32, u32, u32, u32, u32, u32) = NOTSUP;
+        path_symlink(u32, u32, u32, u32) = NOTSUP;
+        path_unlink_file(u32, u32, u32) = NOTSUP;
+        poll_oneoff(u32, u32, u32, u32) = SUCCESS;
+        sched_yield() = SUCCESS;
+        sock_accept(u32, u32, u32) = NOTSUP;
+        sock_recv(u32, u32, u32, u32, u32, u32) = NOTSUP;
+        sock_send(u32, u32, u32, u32, u32) = NOTSUP;
+        sock_shutdown(u32, u32) = NOTSUP;
+    );
     Ok(())
 }
 

@@ -11,10 +11,8 @@ use super::{RootId, Vm};
 use crate::host::abi::Side;
 use crate::host::headers::Headers;
 use crate::host::options::Profile;
-use crate::host::state::{Action, Phase};
-use crate::host::stream::{
-    Event, Half, Hold, LocalResponse, Reply, Seen, Stream, StreamId, StreamInfo, Verdict,
-};
+use crate::host::state::Phase;
+use crate::host::stream::{Event, Half, Hold, Reply, Seen, Stream, StreamId, StreamInfo, Verdict};
 use crate::host::trap::Trap;
 
 impl Vm {
@@ -166,7 +164,7 @@ impl Vm {
         let Some(half) = self.open_half(id, side) else {
             return Ok(Verdict::Continue);
         };
-        half.headers = headers;
+        half.headers = headers.joined(side);
         half.seen = if end { Seen::End } else { Seen::Headers };
         self.run_headers(id.0, side, end)?;
         self.verdict(id.0, side)
@@ -178,6 +176,7 @@ impl Vm {
         let Some(half) = self.open_half(id, side) else {
             return Ok(Verdict::Continue);
         };
+        half.received += chunk.len();
         // nginx reads the whole request body first, and asks nobody about one of no length.
         let first = half.seen < Seen::Body;
         if half.hold == Hold::All || (nginx && side == Side::Request) {
@@ -220,7 +219,7 @@ impl Vm {
         self.verdict(id.0, side)
     }
 
-    fn run_headers(&mut self, id: u32, side: Side, end: bool) -> Result<(), Trap> {
+    pub(super) fn run_headers(&mut self, id: u32, side: Side, end: bool) -> Result<(), Trap> {
         self.create(id)?;
         let nginx = self.profile() == Profile::Nginx;
         let Some(half) = self.half_mut(id, side) else {
@@ -254,7 +253,13 @@ impl Vm {
         Ok(())
     }
 
-    fn run_body(&mut self, id: u32, side: Side, chunk: &[u8], end: bool) -> Result<(), Trap> {
+    pub(super) fn run_body(
+        &mut self,
+        id: u32,
+        side: Side,
+        chunk: &[u8],
+        end: bool,
+    ) -> Result<(), Trap> {
         let Some(half) = self.half_mut(id, side) else {
             return Ok(());
         };
@@ -278,7 +283,7 @@ impl Vm {
         Ok(())
     }
 
-    fn run_trailers(&mut self, id: u32, side: Side) -> Result<(), Trap> {
+    pub(super) fn run_trailers(&mut self, id: u32, side: Side) -> Result<(), Trap> {
         let Some(half) = self.half_mut(id, side) else {
             return Ok(());
         };
@@ -341,149 +346,6 @@ impl Vm {
         }))
     }
 
-    /// Carries out what callbacks asked for. `origin` is the half whose verdict tells of itself.
-    pub(super) fn settle(&mut self, origin: Option<(u32, Side)>) -> Result<(), Trap> {
-        while let Some(action) = self.store.data_mut().actions.pop_front() {
-            match action {
-                Action::Resume(id, side) => self.resume(id, side, origin)?,
-                Action::Reply(id, response) => self.reply(id, response)?,
-                Action::Close(id) => {
-                    if self.store.data().streams.contains_key(&id) {
-                        self.events.push_back(Event::Closed(StreamId(id)));
-                    }
-                }
-                Action::Delete(id) => {
-                    let on_delete = self.exports.on_delete.clone();
-                    self.call(&on_delete, (id, Phase::Done), id)?;
-                    self.store.data_mut().roots.remove(&id);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn resume(&mut self, id: u32, side: Side, origin: Option<(u32, Side)>) -> Result<(), Trap> {
-        let Some(half) = self.half_mut(id, side) else {
-            return Ok(());
-        };
-        match mem::take(&mut half.hold) {
-            Hold::No => return Ok(()),
-            Hold::All => {
-                half.passed = true;
-                let end = half.end_of_stream;
-                if mem::take(&mut half.body_waiting) {
-                    let chunk = mem::take(&mut half.aside);
-                    self.run_body(id, side, &chunk, end)?;
-                }
-                let still_going = self
-                    .half_mut(id, side)
-                    .filter(|half| half.hold != Hold::All);
-                if still_going.is_some_and(|half| mem::take(&mut half.trailers_waiting)) {
-                    self.run_trailers(id, side)?;
-                }
-            }
-            hold => {
-                half.hold = hold;
-                half.release();
-            }
-        }
-        let passed = self
-            .half_mut(id, side)
-            .is_some_and(|half| half.hold == Hold::No);
-        let stream = self.store.data().streams.get(&id);
-        let own = side == Side::Response
-            && stream.is_some_and(|stream| matches!(stream.reply, Reply::Passing(_)));
-        if passed && own {
-            self.finish_reply(id);
-        } else if passed && origin != Some((id, side)) {
-            self.events.push_back(Event::Resumed(StreamId(id), side));
-        }
-        Ok(())
-    }
-
-    fn reply(&mut self, id: u32, response: LocalResponse) -> Result<(), Trap> {
-        let Some(stream) = self.store.data_mut().streams.get_mut(&id) else {
-            return Ok(());
-        };
-        match stream.reply {
-            Reply::Sent => return Ok(()),
-            Reply::Passing(_) => {
-                stream.reply = Reply::Sent;
-                self.events
-                    .push_back(Event::LocalReply(StreamId(id), response));
-                return Ok(());
-            }
-            Reply::None => {}
-        }
-        if stream.response.passed {
-            self.events.push_back(Event::Closed(StreamId(id)));
-            return Ok(());
-        }
-        if stream.response.seen != Seen::Nothing || !stream.created {
-            stream.reply = Reply::Sent;
-            self.events
-                .push_back(Event::LocalReply(StreamId(id), response));
-            return Ok(());
-        }
-        let mut headers = Headers::from([(":status", response.status.to_string())]);
-        for (name, value) in response.headers.iter() {
-            headers.add(name, value);
-        }
-        let body = response.body.clone();
-        stream.response.headers = headers;
-        stream.response.seen = Seen::End;
-        stream.reply = Reply::Passing(response);
-        self.run_headers(id, Side::Response, body.is_empty())?;
-        self.settle(None)?;
-        let Some(stream) = self.store.data_mut().streams.get_mut(&id) else {
-            return Ok(());
-        };
-        if !matches!(stream.reply, Reply::Passing(_)) {
-            return Ok(());
-        }
-        if !body.is_empty() {
-            if stream.response.hold == Hold::All {
-                stream.response.aside = body;
-                stream.response.end_of_stream = true;
-                stream.response.body_waiting = true;
-            } else {
-                self.run_body(id, Side::Response, &body, true)?;
-                self.settle(None)?;
-            }
-        }
-        if self
-            .half_mut(id, Side::Response)
-            .is_some_and(|half| half.hold == Hold::No)
-        {
-            self.finish_reply(id);
-        }
-        Ok(())
-    }
-
-    /// The guest's own answer has passed the guest's response callbacks: what they left of it goes out.
-    fn finish_reply(&mut self, id: u32) {
-        let Some(stream) = self.store.data_mut().streams.get_mut(&id) else {
-            return;
-        };
-        let Reply::Passing(mut response) = mem::replace(&mut stream.reply, Reply::Sent) else {
-            return;
-        };
-        let half = &mut stream.response;
-        response.status = half
-            .headers
-            .text(":status")
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(response.status);
-        response.headers = half
-            .headers
-            .iter()
-            .filter(|(name, _)| !name.starts_with(b":"))
-            .collect();
-        response.body = mem::take(&mut half.released);
-        self.events
-            .push_back(Event::LocalReply(StreamId(id), response));
-    }
-
     /// A half on which callbacks still make sense: not that of a stream answered by the guest itself.
     fn open_half(&mut self, id: StreamId, side: Side) -> Option<&mut Half> {
         let stream = self.store.data_mut().streams.get_mut(&id.0)?;
@@ -491,7 +353,7 @@ impl Vm {
         (!answered).then(|| stream.half_mut(side))
     }
 
-    fn half_mut(&mut self, id: u32, side: Side) -> Option<&mut Half> {
+    pub(super) fn half_mut(&mut self, id: u32, side: Side) -> Option<&mut Half> {
         self.store
             .data_mut()
             .streams

@@ -16,6 +16,7 @@ use super::state::{Action, Phase, Root, State};
 use super::stream::Event;
 use super::trap::{Scene, StartError, StartFailure, Trap};
 
+mod actions;
 mod exports;
 mod http;
 mod replies;
@@ -34,7 +35,7 @@ pub struct Vm {
     default_root: RootId,
     events: VecDeque<Event>,
     fuel_used: u64,
-    dead: Option<Box<Trap>>,
+    dead: Option<Trap>,
 }
 
 /// Names a root context of one VM.
@@ -104,8 +105,13 @@ impl Vm {
             fuel_used: 0,
             dead: None,
         };
-        vm.run_start(initialize, main, start)
-            .map_err(|trap| early(StartFailure::Trap(trap)))?;
+        if let Err(trap) = vm.run_start(initialize, main, start) {
+            let logs = vm.store.data().lines.clone();
+            return Err(StartError {
+                reason: StartFailure::Trap(trap),
+                logs,
+            });
+        }
         let (root_id, plugin_name) = (options.root_id.clone(), options.plugin_name.clone());
         vm.default_root = vm.start_root(root_id, plugin_name, shared.configuration())?;
         Ok(vm)
@@ -233,28 +239,37 @@ impl Vm {
     /// Ticks every root context that asked for ticks. When is the embedder's business: see [`Self::tick_period`].
     pub fn tick(&mut self) -> Result<(), Trap> {
         self.begin()?;
-        let ticking = |(id, root): (&u32, &Root)| (root.tick_millis > 0).then_some(*id);
-        let roots: Vec<u32> = self.store.data().roots.iter().filter_map(ticking).collect();
-        for id in roots {
-            let on_tick = self.exports.on_tick.clone();
-            self.call(&on_tick, (id, Phase::Root), id)?;
-            self.settle(None)?;
+        for (root, _) in self.tick_periods() {
+            self.tick_root(root)?;
         }
         Ok(())
     }
 
+    /// Ticks one root context, where several want different periods: see [`Self::tick_periods`].
+    pub fn tick_root(&mut self, root: RootId) -> Result<(), Trap> {
+        if !self.store.data().roots.contains_key(&root.0) {
+            return Ok(());
+        }
+        let on_tick = self.exports.on_tick.clone();
+        self.call(&on_tick, (root.0, Phase::Root), root.0)?;
+        self.settle(None)
+    }
+
+    /// Which root contexts asked for ticks, and how often.
+    pub fn tick_periods(&self) -> Vec<(RootId, Duration)> {
+        let roots = self.store.data().roots.iter();
+        roots
+            .filter(|(_, root)| root.tick_millis > 0)
+            .map(|(id, root)| (RootId(*id), Duration::from_millis(root.tick_millis.into())))
+            .collect()
+    }
+
     /// How often to tick: the shortest period that a root context asked for. None is never.
     pub fn tick_period(&self) -> Option<Duration> {
-        let periods = self
-            .store
-            .data()
-            .roots
-            .values()
-            .map(|root| root.tick_millis)
-            .filter(|millis| *millis > 0);
-        periods
+        self.tick_periods()
+            .into_iter()
+            .map(|(_, period)| period)
             .min()
-            .map(|millis| Duration::from_millis(millis.into()))
     }
 
     /// Delivers the notices of shared queues that wait for this VM; returns how many.
@@ -301,14 +316,14 @@ impl Vm {
 
     /// How the VM ended, if it has.
     pub fn trap(&self) -> Option<&Trap> {
-        self.dead.as_deref()
+        self.dead.as_ref()
     }
 
     /// Begins a call from outside: a dead VM answers its trap, and the fuel is counted anew.
     fn begin(&mut self) -> Result<(), Trap> {
         self.fuel_used = 0;
         match &self.dead {
-            Some(trap) => Err((**trap).clone()),
+            Some(trap) => Err(trap.clone()),
             None => Ok(()),
         }
     }
@@ -333,7 +348,7 @@ impl Vm {
         arguments: P,
     ) -> Result<Option<R>, Trap> {
         if let Some(trap) = &self.dead {
-            return Err((**trap).clone());
+            return Err(trap.clone());
         }
         let (name, Some(function)) = callback else {
             return Ok(None);
@@ -365,7 +380,7 @@ impl Vm {
                 memory_refused: state.allowance.exceeded.then_some(state.allowance.bytes),
             },
         );
-        self.dead = Some(Box::new(trap.clone()));
+        self.dead = Some(trap.clone());
         Err(trap)
     }
 }
