@@ -32,6 +32,9 @@ pub enum Error {
     /// The configuration is none.
     #[error(transparent)]
     Config(#[from] config::Error),
+    /// The simulated servers did not start.
+    #[error("cannot start the simulated model servers: {0}")]
+    Fleet(std::io::Error),
     /// The module could not be built.
     #[error(transparent)]
     Artifact(#[from] artifact::Error),

@@ -11,3 +11,5 @@ pub mod fleet;
 pub mod front;
 pub mod gateway;
 pub mod host;
+pub mod stage;
+pub mod tour;
