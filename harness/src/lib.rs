@@ -4,8 +4,12 @@
 //! Nothing here knows Junheng's filter: the host runs any proxy-wasm module.
 
 pub mod artifact;
+pub mod config;
 pub mod cost;
 pub mod envoy;
 pub mod fleet;
+pub mod front;
 pub mod gateway;
 pub mod host;
+pub mod stage;
+pub mod tour;

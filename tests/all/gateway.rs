@@ -503,6 +503,37 @@ async fn an_endpoint_that_never_answers_is_given_up_with_504() {
 }
 
 #[tokio::test]
+async fn an_answer_before_the_end_of_its_request_leaves_no_connection_half_used() {
+    let upstream = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = upstream.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let mut connections = Vec::new();
+        for stream in upstream.incoming().take(2) {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                .unwrap();
+            connections.push(stream);
+        }
+        // The first was closed by the gateway, in the middle of a body.
+        connections[0].read_to_end(&mut Vec::new()).is_ok()
+    });
+    let scene = scene(1, guest(PASSING, NEVER), |options| {
+        options.clusters.insert("all".into(), vec![address]);
+    });
+    let mut halfway = TcpStream::connect(scene.gateway.address()).unwrap();
+    halfway
+        .write_all(b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 10\r\n\r\nabc")
+        .unwrap();
+    let mut line = [0; 15];
+    halfway.read_exact(&mut line).unwrap();
+    assert_eq!(&line, b"HTTP/1.1 200 OK");
+    assert_eq!(scene.caller.get("/").await.unwrap().status, StatusCode::OK);
+    assert!(server.join().unwrap());
+}
+
+#[tokio::test]
 async fn an_upgraded_connection_is_passed_through_both_ways() {
     let upstream = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = upstream.local_addr().unwrap();

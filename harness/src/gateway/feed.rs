@@ -4,7 +4,6 @@
 //! outgrows it goes on flowing but can no longer be sent twice, which is Envoy's rule too.
 
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -35,9 +34,15 @@ struct State {
 
 enum End {
     NotYet,
+    Abandoned,
     Trailers(HeaderMap),
     Reached,
 }
+
+/// The rest of a body will never come: its client is gone, or its answer is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the request's body was abandoned")]
+pub struct Abandoned;
 
 /// One attempt's reading of a [`Feed`] from its start.
 pub struct Reading {
@@ -81,6 +86,15 @@ impl Feed {
         state.wake_reader();
     }
 
+    /// Gives up on the rest: whoever reads it is told, and closes the connection.
+    pub fn abandon(&self) {
+        let mut state = self.0.borrow_mut();
+        if matches!(state.end, End::NotYet) {
+            state.end = End::Abandoned;
+            state.wake_reader();
+        }
+    }
+
     /// Waits until the upstream has taken enough for more to be written.
     pub async fn room(&self) {
         poll_fn(|cx| {
@@ -120,12 +134,12 @@ impl State {
 
 impl Body for Reading {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Abandoned;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Abandoned>>> {
         let feed = Rc::clone(&self.feed);
         let state = &mut *feed.0.borrow_mut();
         if let Some(chunk) = state.chunks.get(self.next - state.forgotten).cloned() {
@@ -145,6 +159,7 @@ impl Body for Reading {
                 state.reader = Some(cx.waker().clone());
                 Poll::Pending
             }
+            End::Abandoned => Poll::Ready(Some(Err(Abandoned))),
             End::Trailers(trailers) if !self.trailers_sent => {
                 self.trailers_sent = true;
                 Poll::Ready(Some(Ok(Frame::trailers(trailers.clone()))))
@@ -162,7 +177,7 @@ impl Body for Reading {
         let state = self.feed.0.borrow();
         match state.end {
             End::Reached => SizeHint::with_exact((state.written - state.read) as u64),
-            End::NotYet | End::Trailers(_) => SizeHint::default(),
+            End::NotYet | End::Abandoned | End::Trailers(_) => SizeHint::default(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Header fields between hyper's maps and the guest's: pseudo-headers, hop-by-hop fields, Envoy's additions.
 
 use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri, Version, request, response};
@@ -17,7 +18,7 @@ const HOP_BY_HOP: [HeaderName; 5] = [
 ];
 
 /// What a request says, as Envoy shows it to a filter.
-pub fn of_request(head: &request::Parts, upgrade: bool) -> Headers {
+pub fn of_request(head: &request::Parts, upgrade: bool, client: SocketAddr) -> Headers {
     let authority = head
         .uri
         .authority()
@@ -42,6 +43,8 @@ pub fn of_request(head: &request::Parts, upgrade: bool) -> Headers {
             fields.add(name, value);
         }
     }
+    // `use_remote_address`: the client's address is the connection's, whatever it claims to have passed.
+    fields.add("x-forwarded-for", client.ip().to_string());
     if fields.get("x-forwarded-proto").is_none() {
         fields.add("x-forwarded-proto", "http");
     }

@@ -76,7 +76,7 @@ impl Pool {
         head: &request::Parts,
         feed: &Rc<Feed>,
     ) -> Result<(Response<Incoming>, Lease), AttemptError> {
-        if let Some(sender) = self.kept(address).await {
+        if let Some(sender) = self.kept(address) {
             match self.send_over(sender, address, head, feed).await {
                 Err(AttemptError::Reset) if feed.replayable() => {}
                 outcome => return outcome,
@@ -108,12 +108,10 @@ impl Pool {
         ))
     }
 
-    async fn kept(&self, address: SocketAddr) -> Option<SendRequest<Reading>> {
+    fn kept(&self, address: SocketAddr) -> Option<SendRequest<Reading>> {
         loop {
-            let mut sender = self.idle.borrow_mut().get_mut(&address)?.pop()?;
-            // Only connections whose answer was read to its end are here: this waits for nothing but
-            // the connection's task to notice, or to notice that it was closed.
-            if sender.ready().await.is_ok() {
+            let sender = self.idle.borrow_mut().get_mut(&address)?.pop()?;
+            if sender.is_ready() {
                 return Some(sender);
             }
         }
@@ -136,11 +134,20 @@ impl Pool {
 }
 
 impl Lease {
-    /// Gives the connection back for the next request.
-    pub fn give_back(self) {
-        if self.sender.is_closed() {
-            return;
+    /// Gives the connection back for the next request: at once, or when the last bytes of this one's
+    /// request are written, which an answer may come before.
+    pub fn give_back(mut self) {
+        if self.sender.is_ready() {
+            return self.keep();
         }
+        tokio::task::spawn_local(async move {
+            if self.sender.ready().await.is_ok() {
+                self.keep();
+            }
+        });
+    }
+
+    fn keep(self) {
         let mut idle = self.pool.idle.borrow_mut();
         let kept = idle.entry(self.address).or_default();
         if kept.len() < IDLE_PER_ENDPOINT {

@@ -138,9 +138,10 @@ impl<B: Body<Data = Bytes> + Unpin> Tail<B> {
 /// A body out of an `async fn`: the tail is either idle or inside the future that reads from it.
 struct Unfold<B> {
     idle: Option<Tail<B>>,
-    busy: Option<Pin<Box<dyn Future<Output = (Tail<B>, NextFrame)>>>>,
+    busy: Option<Reading<B>>,
 }
 
+type Reading<B> = Pin<Box<dyn Future<Output = (Tail<B>, NextFrame)>>>;
 type NextFrame = Option<Result<Frame<Bytes>, Broken>>;
 
 impl<B: Body<Data = Bytes> + Unpin + 'static> Body for Unfold<B> {

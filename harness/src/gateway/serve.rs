@@ -48,7 +48,7 @@ pub async fn serve(
     let Ok(stream) = Stream::open(&worker, info(&head, ends)) else {
         return Ok(plain(vm_down()));
     };
-    match forward(&stream, head, body).await {
+    match forward(&stream, head, body, ends).await {
         Ok(response) => Ok(response),
         Err(End::Reply(reply)) => {
             stream.close();
@@ -64,12 +64,17 @@ async fn forward(
     stream: &Rc<Stream>,
     mut head: request::Parts,
     body: Incoming,
+    ends: Ends,
 ) -> Result<Response<AnyBody>, End> {
     let worker = stream.worker();
     let upgrade = fields::wants_upgrade(&head);
     let client = head.extensions.remove::<OnUpgrade>().filter(|_| upgrade);
     let end = !upgrade && body.is_end_stream();
-    let step = stream.headers(Side::Request, fields::of_request(&head, upgrade), end);
+    let step = stream.headers(
+        Side::Request,
+        fields::of_request(&head, upgrade, ends.client),
+        end,
+    );
     // What follows the headers of an upgrade is no body: nothing is read before the other side agrees.
     let mut request = Flow::new(
         stream,
@@ -116,26 +121,36 @@ async fn forward(
 }
 
 /// The task that moves what is left of a request's body; it ends with the stream.
-pub struct Pump(Option<JoinHandle<()>>);
+pub struct Pump {
+    feed: Rc<Feed>,
+    task: Option<JoinHandle<()>>,
+}
 
 impl Pump {
     async fn start(request: Flow<Incoming>, feed: &Rc<Feed>) -> Pump {
         let ended = request.ended();
         let moving = pump(request, Rc::clone(feed));
-        if ended {
+        let task = if ended {
             // All of it is there: moving it waits for nothing and needs no task.
             moving.await;
-            return Pump(None);
+            None
+        } else {
+            Some(tokio::task::spawn_local(moving))
+        };
+        Pump {
+            feed: Rc::clone(feed),
+            task,
         }
-        Pump(Some(tokio::task::spawn_local(moving)))
     }
 }
 
 impl Drop for Pump {
     fn drop(&mut self) {
-        if let Some(task) = &self.0 {
+        if let Some(task) = &self.task {
             task.abort();
         }
+        // An upstream that is still being sent the body must not wait for the rest of it.
+        self.feed.abandon();
     }
 }
 

@@ -159,6 +159,12 @@ async fn connection(worker: Rc<Worker>, stream: TcpStream) {
         return;
     };
     let options = &worker.shared.options;
+    // hyper counts the time for headers only once it knows which HTTP it speaks.
+    let mut first = [0];
+    let first = tokio::time::timeout(options.header_timeout, stream.peek(&mut first)).await;
+    if !matches!(first, Ok(Ok(1..))) {
+        return;
+    }
     let mut http = auto::Builder::new(Local);
     let header_timeout = options.header_timeout;
     http.http1()
