@@ -1,2 +1,4 @@
-//! skeleton
-fn main() {}
+//! Every scenario, natively and on the wasm: a module a feature.
+
+mod config;
+mod floors;

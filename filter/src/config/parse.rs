@@ -105,7 +105,7 @@ fn document(json: &[u8]) -> Result<wire::Document> {
     let document = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
         Error {
-            path: if path == "." {
+            path: if path == "." || path == "?" {
                 "configuration".into()
             } else {
                 path

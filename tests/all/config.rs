@@ -1,0 +1,284 @@
+//! Configurations: what is refused, in which words, and that the schema says the same.
+
+use junheng::config::Config;
+use serde_json::{Value, json};
+
+fn valid() -> Value {
+    json!({
+        "pools": [
+            {"name": "small", "models": ["qwen"], "context_window": 32768, "endpoints": [{"address": "10.0.1.1:8080"}]},
+            {"name": "long", "endpoints": [{"address": "[fd00::1]:8080", "weight": 50, "zone": "a"}]}
+        ],
+        "routes": [{"pools": ["small", "long"]}]
+    })
+}
+
+/// `valid()` with one value set at a JSON pointer; a trailing `/-` appends.
+fn with(pointer: &str, value: Value) -> Value {
+    let mut config = valid();
+    let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
+    match config
+        .pointer_mut(parent)
+        .unwrap_or_else(|| panic!("no {parent}"))
+    {
+        Value::Array(items) if key == "-" => items.push(value),
+        Value::Array(items) => items[key.parse::<usize>().expect("an index")] = value,
+        Value::Object(fields) => drop(fields.insert(key.to_owned(), value)),
+        other => panic!("{parent} is {other}"),
+    }
+    config
+}
+
+fn refusal(config: &Value) -> String {
+    match Config::from_json(config.to_string().as_bytes()) {
+        Ok(_) => panic!("accepted: {config}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn the_smallest_configuration_has_the_documented_defaults() {
+    let config = Config::from_json(valid().to_string().as_bytes()).expect("valid");
+    let small = &config.pools[0];
+    assert_eq!(
+        (small.cluster.as_str(), small.endpoints[0].weight.value()),
+        ("small", 100)
+    );
+    assert_eq!(
+        small.balance.algorithm,
+        junheng::config::Algorithm::LeastConnections
+    );
+    assert_eq!(
+        (config.body_limit, config.routes[0].attempts),
+        (8 * 1024 * 1024, 3)
+    );
+    assert_eq!(
+        (config.routes[0].name.as_str(), config.models.as_slice()),
+        ("route-0", &["qwen".to_owned()][..])
+    );
+}
+
+#[test]
+fn every_mistake_names_its_path_and_its_remedy() {
+    let endpoint = "/pools/0/endpoints/0/address";
+    let cases = [
+        (
+            with(endpoint, json!("10.0.0.1")),
+            r#"pools[0].endpoints[0].address: "10.0.0.1" has no port; write "10.0.0.1:8080""#,
+        ),
+        (
+            with(endpoint, json!("fd00::1")),
+            r#"pools[0].endpoints[0].address: "fd00::1" has no port; write "[fd00::1]:8080""#,
+        ),
+        (
+            with(endpoint, json!("10.0.0.1:0")),
+            "pools[0].endpoints[0].address: \"10.0.0.1:0\" has port 0; give 1 to 65535",
+        ),
+        (
+            with(endpoint, json!("gpu-1:8080")),
+            "a host name must be resolved first",
+        ),
+        (
+            with("/pools/0/endpoints/-", json!({"address": "10.0.1.1:8080"})),
+            "pools[0].endpoints[1].address: \"10.0.1.1:8080\" is taken",
+        ),
+        (
+            with("/pools/0/endpoints/0/weight", json!(1001)),
+            "pools[0].endpoints[0].weight: 1001 is out of range; give 0 (drained) to 1000",
+        ),
+        (
+            with("/pools/0/endpoints/0/weight", json!(-1)),
+            "pools[0].endpoints[0].weight: invalid value: integer `-1`, expected u16",
+        ),
+        (
+            with("/pools/0/endpoints", json!([])),
+            "pools[0].endpoints: has 0 entries; give 1 to 4096",
+        ),
+        (
+            with("/pools/0/endpoints/0/adress", json!("x")),
+            "pools[0].endpoints[0].adress: unknown field `adress`, expected one of `address`, `weight`, `zone`",
+        ),
+        (
+            with("/pools/0/name", json!("Small pool")),
+            "pools[0].name: \"Small pool\" is no name",
+        ),
+        (
+            with("/pools/1/name", json!("small")),
+            "pools[1].name: \"small\" is taken by an earlier entry",
+        ),
+        (
+            with("/pools/0/context_window", json!(0)),
+            "pools[0].context_window: nothing fits 0 tokens",
+        ),
+        (
+            with("/pools/0/balance", json!({"algorithm": "random"})),
+            "pools[0].balance.algorithm: unknown variant `random`, expected one of `round_robin`",
+        ),
+        (
+            with("/pools/0/balance", json!({"algorithm": "consistent_hash"})),
+            "pools[0].balance.hash: is missing",
+        ),
+        (
+            with("/pools/0/balance", json!({"hash": {"on": "prompt"}})),
+            "pools[0].balance.hash: is for `algorithm: consistent_hash` only",
+        ),
+        (
+            with(
+                "/pools/0/balance",
+                json!({"algorithm": "consistent_hash", "hash": {"on": "header"}}),
+            ),
+            "pools[0].balance.hash.header: is missing",
+        ),
+        (
+            with(
+                "/pools/0/balance",
+                json!({"algorithm": "consistent_hash", "hash": {"on": "prompt", "header": "x"}}),
+            ),
+            "pools[0].balance.hash.header: is for `on: header` only",
+        ),
+        (
+            with(
+                "/pools/0/balance",
+                json!({"algorithm": "consistent_hash", "hash": {"on": "tenant"}}),
+            ),
+            "pools[0].balance.hash.on: no tenant can be told",
+        ),
+        (
+            with(
+                "/pools/0/balance",
+                json!({"algorithm": "consistent_hash", "hash": {"on": "prompt", "bound_percent": 100}}),
+            ),
+            "pools[0].balance.hash.bound_percent: 100 is out of range; give 101 to 1000",
+        ),
+        (
+            with("/limits", json!({"prompt_key_bytes": 10})),
+            "limits.prompt_key_bytes: no pool hashes prompts",
+        ),
+        (
+            with("/limits", json!({"body_bytes": 5})),
+            "limits.body_bytes: 5 is out of range; give 1024 to 67108864",
+        ),
+        (
+            with("/routes", json!([])),
+            "routes: has 0 entries; give 1 to 1024",
+        ),
+        (
+            with("/routes/0/pools/0", json!("smal")),
+            "routes[0].pools[0]: there is no pool \"smal\"; the pools are small, long",
+        ),
+        (
+            with("/routes/0/pools/1", json!("small")),
+            "routes[0].pools[1]: \"small\" is named twice",
+        ),
+        (
+            with("/routes/0/pools", json!([])),
+            "routes[0].pools: is empty",
+        ),
+        (
+            with("/routes/0/attempts", json!(9)),
+            "routes[0].attempts: 9 is out of range; give 1 to 8",
+        ),
+        (
+            with(
+                "/routes/0/match",
+                json!({"input_tokens": {"min": 5, "max": 4}}),
+            ),
+            "routes[0].match.input_tokens: min 5 is above max 4",
+        ),
+        (
+            with("/routes/0/match", json!({"models": [""]})),
+            "routes[0].match.models[0]: is empty",
+        ),
+        (
+            with("/routes/0/match", json!({"tenants": ["a"]})),
+            "routes[0].match.tenants: no tenant can be told; set `identity.tenant_header`",
+        ),
+        (
+            with(
+                "/routes/0/match",
+                json!({"path": {"exact": "/a", "prefix": "/b"}}),
+            ),
+            "routes[0].match.path: give one of `exact` and `prefix`",
+        ),
+        (
+            with(
+                "/routes/0/match",
+                json!({"headers": [{"name": "x y", "present": true}]}),
+            ),
+            "routes[0].match.headers[0].name: \"x y\" is no header name",
+        ),
+        (
+            with("/routes/0/match", json!({"headers": [{"name": "x"}]})),
+            "routes[0].match.headers[0]: give one of",
+        ),
+        (
+            with("/routes/0/match", json!({"realtime": true, "stream": true})),
+            "routes[0].match.stream: a Realtime session",
+        ),
+        (
+            with("/decision_header", json!({"callers": "tenants"})),
+            "decision_header.tenants: is empty",
+        ),
+        (
+            with(
+                "/decision_header",
+                json!({"callers": "all", "tenants": ["a"]}),
+            ),
+            "decision_header.tenants: ",
+        ),
+        (
+            with("/identity", json!({"tenant_header": ""})),
+            "identity.tenant_header: \"\" is no header name",
+        ),
+    ];
+    for (config, expected) in cases {
+        let refusal = refusal(&config);
+        assert!(
+            refusal.contains(expected),
+            "\n     got {refusal}\nexpected {expected}"
+        );
+    }
+    let mut aliased = with("/routes/0/alias", json!({"gpt-4o": "llama"}));
+    aliased["routes"][0]["pools"] = json!(["small"]);
+    assert!(
+        refusal(&aliased)
+            .starts_with("routes[0].alias.gpt-4o: none of the rule's pools serves \"llama\"")
+    );
+}
+
+#[test]
+fn what_is_no_object_of_ours_is_refused_as_a_whole() {
+    for (json, expected) in [
+        ("", "configuration: is empty"),
+        (
+            "[]",
+            "configuration: invalid length 0, expected struct Document",
+        ),
+        ("{", "configuration: EOF"),
+        ("{\"pools\":[]}", "missing field `routes`"),
+        (
+            "{\"pools\":[],\"routes\":[]} x",
+            "configuration: trailing characters",
+        ),
+    ] {
+        let refusal = Config::from_json(json.as_bytes())
+            .expect_err(json)
+            .to_string();
+        assert!(refusal.contains(expected), "{json}: {refusal}");
+    }
+}
+
+/// The schema in `envoy/` is what the types say. `JUNHENG_BLESS=1 cargo test --test all schema` writes it anew.
+#[test]
+fn the_schema_is_the_one_of_the_types() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/envoy/junheng.schema.json");
+    let schema = format!("{:#}\n", Config::schema());
+    if std::env::var_os("JUNHENG_BLESS").is_some() {
+        std::fs::write(path, &schema).expect("the schema's file");
+    }
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        written == schema,
+        "{path} is out of date; run: JUNHENG_BLESS=1 cargo test --test all schema"
+    );
+}
