@@ -12,6 +12,7 @@
 mod backend;
 mod body;
 mod cpu;
+mod hostcalls;
 mod load;
 mod report;
 mod variant;
@@ -62,7 +63,8 @@ const SHIPPED_ENDPOINTS: std::ops::RangeInclusive<u16> = 9001..=9006;
 /// Runs the measurement. `progress` is told after each round.
 pub async fn measure(plan: &Plan, mut progress: impl FnMut(Progress)) -> Result<Report> {
     let backends = backend::start(SHIPPED_ENDPOINTS.count(), plan.stream)?;
-    let request = load::request(&body::chat(plan.body_bytes, plan.stream));
+    let body = body::chat(plan.body_bytes, plan.stream);
+    let request = load::request(&body);
     let mut running = Vec::new();
     for variant in Variant::ALL {
         let bootstrap = variant.bootstrap(plan.body_bytes, &backends)?;
@@ -101,7 +103,11 @@ pub async fn measure(plan: &Plan, mut progress: impl FnMut(Progress)) -> Result<
         });
         rounds.push(round);
     }
-    Ok(Report::new(plan, &rounds))
+    Ok(Report::new(
+        plan,
+        &rounds,
+        hostcalls::returning_data(&body)?,
+    ))
 }
 
 async fn take_turn(envoy: &Envoy, request: &[u8]) -> Result<Sample> {
