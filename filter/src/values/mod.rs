@@ -1,6 +1,7 @@
-//! Values that every floor speaks in: units, the clock's readings, randomness, headers.
+//! Values that every floor speaks in: units, the clock's readings, randomness, headers, a hash.
 
 pub mod clock;
 pub mod headers;
+pub mod murmur3;
 pub mod rng;
 pub mod units;
