@@ -55,6 +55,9 @@ pub struct Progress {
 const TURN: Duration = Duration::from_millis(200);
 /// Before each turn, load that is not counted: connections and caches come back.
 const WARM_UP: Duration = Duration::from_millis(40);
+/// Before the first round, load on each that is not counted: V8 compiles a module quickly first, and
+/// again, well, what turns out to run often.
+const SETTLE: Duration = Duration::from_millis(1000);
 /// Fewer rounds make no median.
 const LEAST_ROUNDS: usize = 5;
 /// Endpoints of the shipped bootstrap: each is one listener of the same backend.
@@ -85,6 +88,14 @@ pub async fn measure(plan: &Plan, mut progress: impl FnMut(Progress)) -> Result<
                 variant.name()
             )
         })?;
+        load::run(
+            envoy.listener_address(),
+            &request,
+            Duration::ZERO,
+            SETTLE,
+            || Ok(Duration::ZERO),
+        )
+        .await?;
     }
 
     let count = rounds_in(plan.time);
