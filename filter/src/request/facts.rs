@@ -1,0 +1,432 @@
+//! What a request asks, taken from its body field by field.
+
+use std::ops::Range;
+
+use super::api::Api;
+use super::error::Error;
+use super::fields::{self, Level, NAME_BYTES, Use};
+use super::json::{Kind, Scanner, Sink};
+use super::prefix::Prefix;
+use super::text::{Tally, TextCounts};
+use crate::values::units::Tokens;
+
+/// The longest name of a model, decoded. The longest in use are paths of some 100 bytes.
+pub const MODEL_BYTES: usize = 256;
+
+/// How much of a body is looked at more closely.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// How many bytes of the prompt's decoded text the key for affinity covers.
+    pub prefix_bytes: usize,
+}
+
+impl Default for Limits {
+    /// 1,024 bytes, some 256 tokens of English: longer than what chance makes alike, and sixteen of
+    /// the blocks in which vLLM shares its cache.
+    fn default() -> Self {
+        Self { prefix_bytes: 1024 }
+    }
+}
+
+/// What a request asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The format it is written in.
+    pub api: Api,
+    /// The model it names, of 1 to [`MODEL_BYTES`] bytes.
+    pub model: String,
+    /// Where in the body that name stands, with its quotes.
+    pub model_span: Range<usize>,
+    /// How much of what its prompt is made of.
+    pub text: TextCounts,
+    /// Whether the answer is to be streamed.
+    pub stream: bool,
+    /// The most tokens it lets the model answer, if it says.
+    pub max_output: Option<Tokens>,
+    /// A hash of the beginning of its prompt; see [`Limits::prefix_bytes`].
+    pub prompt_key: u64,
+}
+
+/// Reads `body` as a request to `api`.
+///
+/// `max_tokens` and `max_completion_tokens` may both be there if they are equal: servers differ on
+/// which one wins.
+///
+/// # Errors
+/// See [`Error`]: all that is not one JSON object with one meaning.
+pub fn read(api: Api, body: &[u8], limits: &Limits) -> Result<Facts, Error> {
+    const MARKS: [&[u8]; 3] = [&[0xef, 0xbb, 0xbf], &[0xfe, 0xff], &[0xff, 0xfe]];
+    if body.is_empty() {
+        return Err(Error::Empty);
+    }
+    if MARKS.iter().any(|mark| body.starts_with(mark)) {
+        return Err(Error::ByteOrderMark);
+    }
+    let mut reader = Reader {
+        scan: Scanner::new(body),
+        tally: Tally::default(),
+        prefix: Prefix::new(limits.prefix_bytes),
+        instructions: false,
+        model: None,
+        stream: false,
+        bound: None,
+        second_bound: None,
+    };
+    if reader.scan.kind()? != Kind::Object {
+        return Err(Error::NotAnObject);
+    }
+    reader.object(Level::Top(api))?;
+    reader.scan.end()?;
+    reader.facts(api)
+}
+
+struct Reader<'a> {
+    scan: Scanner<'a>,
+    tally: Tally,
+    prefix: Prefix,
+    /// Whether what is read now belongs to the instructions.
+    instructions: bool,
+    model: Option<(String, Range<usize>)>,
+    stream: bool,
+    bound: Option<u32>,
+    second_bound: Option<u32>,
+}
+
+impl Reader<'_> {
+    fn facts(self, api: Api) -> Result<Facts, Error> {
+        let (model, model_span) = self.model.ok_or(Error::ModelMissing)?;
+        let bound = match (self.bound, self.second_bound) {
+            (Some(one), Some(other)) if one != other => return Err(Error::BoundsDisagree),
+            (one, other) => one.or(other),
+        };
+        Ok(Facts {
+            api,
+            model,
+            model_span,
+            text: self.tally.finish(),
+            stream: self.stream,
+            max_output: bound.map(Tokens),
+            prompt_key: self.prefix.key(),
+        })
+    }
+
+    fn object(&mut self, level: Level) -> Result<(), Error> {
+        self.scan.enter()?;
+        let fields = fields::of(level);
+        let (mut first, mut seen) = (true, 0u32);
+        let mut name = Held::<NAME_BYTES>::default();
+        while self.scan.field(&mut first, &mut name)? {
+            let known = fields
+                .iter()
+                .zip(0u32..)
+                .find(|((known, _), _)| name.is(known));
+            match known {
+                None => self.scan.skip().map(|_| ())?,
+                Some(((name, then), index)) => {
+                    let bit = 1u32.wrapping_shl(index);
+                    let name = || std::str::from_utf8(name).unwrap_or_default();
+                    if seen & bit != 0 {
+                        return Err(Error::Duplicate {
+                            field: name().to_owned(),
+                        });
+                    }
+                    seen |= bit;
+                    self.value(*then).map_err(|error| error.within(name()))?;
+                }
+            }
+            name.clear();
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, then: Use) -> Result<(), Error> {
+        let kind = self.scan.kind()?;
+        match (then, kind) {
+            (Use::Model, Kind::String) => self.model(),
+            (Use::Model, _) => Err(Error::wrong_type("a string")),
+            (_, Kind::Null) => self.scan.null(),
+            (Use::Stream, Kind::Bool) => {
+                self.stream = self.scan.bool()?;
+                Ok(())
+            }
+            (Use::Stream, _) => Err(Error::wrong_type("true or false")),
+            (Use::Bound, _) => {
+                self.bound = Some(self.bound(kind)?);
+                Ok(())
+            }
+            (Use::SecondBound, _) => {
+                self.second_bound = Some(self.bound(kind)?);
+                Ok(())
+            }
+            (Use::Instructions, _) => {
+                self.instructions = true;
+                self.message();
+                let read = self.content(kind);
+                self.instructions = false;
+                read
+            }
+            (Use::Messages, Kind::Array) => self.messages(),
+            (Use::Messages, _) => Err(Error::wrong_type("an array of messages")),
+            (Use::Input, Kind::String) => {
+                self.message();
+                self.text()
+            }
+            (Use::Input, Kind::Array) => self.messages(),
+            (Use::Input, _) => Err(Error::wrong_type("a string or an array of items")),
+            (Use::Content, _) => self.content(kind),
+            (Use::PartText, Kind::String) => self.text(),
+            (Use::Prompt, _) => self.prompt(kind),
+            (Use::Text, Kind::String) => {
+                self.tally.begin();
+                self.scan.string(&mut self.tally).map(|_| ())
+            }
+            (Use::Raw, _) => {
+                let place = self.scan.skip()?;
+                self.tally.raw(self.scan.raw(&place));
+                Ok(())
+            }
+            (Use::Type, Kind::String) => {
+                let mut part = Held::<NAME_BYTES>::default();
+                self.scan.string(&mut part)?;
+                if [&b"image_url"[..], b"input_image", b"image"]
+                    .iter()
+                    .any(|name| part.is(name))
+                {
+                    let images = &mut self.tally.others().images;
+                    *images = images.wrapping_add(1);
+                }
+                Ok(())
+            }
+            (Use::Source, Kind::Object) => self.source(),
+            // A part of some kind that we do not know may have a source that is not an object.
+            (Use::Source, _) => self.scan.skip().map(|_| ()),
+            (Use::PartText | Use::Text | Use::Type | Use::Data, _) => {
+                Err(Error::wrong_type("a string"))
+            }
+        }
+    }
+
+    fn model(&mut self) -> Result<(), Error> {
+        let mut name = Held::<MODEL_BYTES>::default();
+        let place = self.scan.string(&mut name)?;
+        let name = name
+            .bytes()
+            .ok_or(Error::ModelTooLong { limit: MODEL_BYTES })?;
+        if name.is_empty() {
+            return Err(Error::ModelEmpty);
+        }
+        // A run of valid UTF-8 and decoded characters is valid UTF-8.
+        self.model = Some((String::from_utf8_lossy(name).into_owned(), place));
+        Ok(())
+    }
+
+    fn bound(&mut self, kind: Kind) -> Result<u32, Error> {
+        let refused = || Error::BoundOutOfRange {
+            field: String::new(),
+        };
+        if kind != Kind::Number {
+            return Err(refused());
+        }
+        match self.scan.number() {
+            Ok(place) => integer(self.scan.raw(&place)).ok_or_else(refused),
+            Err(Error::NumberOutOfRange { .. }) => Err(refused()),
+            Err(other) => Err(other),
+        }
+    }
+
+    fn messages(&mut self) -> Result<(), Error> {
+        self.items(|reader| match reader.scan.kind()? {
+            Kind::Object => {
+                reader.message();
+                reader.object(Level::Part)
+            }
+            _ => Err(Error::wrong_type("an object")),
+        })
+    }
+
+    fn content(&mut self, kind: Kind) -> Result<(), Error> {
+        match kind {
+            Kind::String => self.text(),
+            Kind::Array => self.items(|reader| match reader.scan.kind()? {
+                Kind::String => reader.text(),
+                Kind::Object => reader.object(Level::Part),
+                _ => Err(Error::wrong_type("an object or a string")),
+            }),
+            _ => Err(Error::wrong_type("a string or an array of parts")),
+        }
+    }
+
+    fn prompt(&mut self, kind: Kind) -> Result<(), Error> {
+        match kind {
+            Kind::String => self.text(),
+            Kind::Array => self.items(|reader| match reader.scan.kind()? {
+                Kind::String => reader.text(),
+                Kind::Number => reader.token(),
+                Kind::Array => reader.items(|reader| match reader.scan.kind()? {
+                    Kind::Number => reader.token(),
+                    _ => Err(Error::wrong_type("a token id")),
+                }),
+                _ => Err(Error::wrong_type(
+                    "a string, a token id or an array of token ids",
+                )),
+            }),
+            _ => Err(Error::wrong_type(
+                "a string or an array of strings or of token ids",
+            )),
+        }
+    }
+
+    /// Each item of the array that is next; an error inside names its index.
+    fn items(&mut self, mut item: impl FnMut(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
+        self.scan.enter()?;
+        let (mut first, mut index) = (true, 0u32);
+        while self.scan.item(&mut first)? {
+            item(self).map_err(|error| error.within(&format!("[{index}]")))?;
+            index = index.wrapping_add(1);
+        }
+        Ok(())
+    }
+
+    fn text(&mut self) -> Result<(), Error> {
+        self.tally.begin();
+        let instructions = self.instructions;
+        let mut text = Text {
+            tally: &mut self.tally,
+            prefix: &mut self.prefix,
+            instructions,
+        };
+        self.scan.string(&mut text).map(|_| ())
+    }
+
+    fn token(&mut self) -> Result<(), Error> {
+        let place = self.scan.number()?;
+        let id = integer(self.scan.raw(&place)).ok_or(Error::wrong_type("a token id"))?;
+        self.prefix.push(self.instructions, &id.to_le_bytes());
+        let ids = &mut self.tally.others().ids;
+        *ids = ids.wrapping_add(1);
+        Ok(())
+    }
+
+    /// A document: its data is text only if its type says so, which may come first or last.
+    fn source(&mut self) -> Result<(), Error> {
+        self.scan.enter()?;
+        let (mut first, mut kind, mut data) = (true, None, None);
+        let mut name = Held::<NAME_BYTES>::default();
+        while self.scan.field(&mut first, &mut name)? {
+            let known = fields::of(Level::Source)
+                .iter()
+                .find(|(known, _)| name.is(known));
+            name.clear();
+            let Some((known, then)) = known else {
+                self.scan.skip()?;
+                continue;
+            };
+            let known = || std::str::from_utf8(known).unwrap_or_default();
+            let taken = if *then == Use::Data {
+                data.is_some()
+            } else {
+                kind.is_some()
+            };
+            if taken {
+                return Err(Error::Duplicate {
+                    field: known().to_owned(),
+                });
+            }
+            if self.scan.kind()? != Kind::String {
+                return Err(Error::wrong_type("a string").within(known()));
+            }
+            if *then == Use::Data {
+                let mut tally = Tally::default();
+                self.scan.string(&mut tally)?;
+                data = Some(tally.finish());
+            } else {
+                let mut value = Held::<NAME_BYTES>::default();
+                self.scan.string(&mut value)?;
+                kind = Some(value.is(b"text"));
+            }
+        }
+        if let (Some(true), Some(data)) = (kind, data) {
+            self.tally.others().add(&data);
+        }
+        Ok(())
+    }
+
+    fn message(&mut self) {
+        let messages = &mut self.tally.others().messages;
+        *messages = messages.wrapping_add(1);
+    }
+}
+
+/// An integer from 0, written as one.
+fn integer(literal: &[u8]) -> Option<u32> {
+    if literal.first() == Some(&b'-') {
+        return None;
+    }
+    std::str::from_utf8(literal).ok()?.parse().ok()
+}
+
+/// Text of the prompt, on its way to both who want it.
+struct Text<'r> {
+    tally: &'r mut Tally,
+    prefix: &'r mut Prefix,
+    instructions: bool,
+}
+
+impl Sink for Text<'_> {
+    #[inline]
+    fn plain(&mut self, text: &[u8]) {
+        self.prefix.push(self.instructions, text);
+        self.tally.plain(text);
+    }
+
+    fn escaped(&mut self, char: char) {
+        self.prefix
+            .push(self.instructions, char.encode_utf8(&mut [0; 4]).as_bytes());
+        self.tally.escaped(char);
+    }
+}
+
+/// A short string, decoded.
+struct Held<const N: usize> {
+    bytes: [u8; N],
+    length: usize,
+}
+
+impl<const N: usize> Default for Held<N> {
+    fn default() -> Self {
+        Self {
+            bytes: [0; N],
+            length: 0,
+        }
+    }
+}
+
+impl<const N: usize> Held<N> {
+    /// What it is, or `None` if it was longer than there is room.
+    fn bytes(&self) -> Option<&[u8]> {
+        self.bytes.get(..self.length)
+    }
+
+    fn is(&self, name: &[u8]) -> bool {
+        self.bytes() == Some(name)
+    }
+
+    fn clear(&mut self) {
+        self.length = 0;
+    }
+}
+
+impl<const N: usize> Sink for Held<N> {
+    #[inline]
+    fn plain(&mut self, text: &[u8]) {
+        let end = self.length.saturating_add(text.len());
+        if let Some(room) = self.bytes.get_mut(self.length..end) {
+            room.copy_from_slice(text);
+        }
+        self.length = end;
+    }
+
+    fn escaped(&mut self, char: char) {
+        self.plain(char.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+}
