@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::artifact;
 use crate::envoy::Bootstrap;
-use crate::host::{Headers, Host, Module, Options, StreamInfo, Trap, Vm};
+use crate::host::{Headers, Host, Module, Options, StreamInfo, Vm};
 
 /// Counts them for one chat request with this body, answered with 200: of the second request, as the
 /// first one does what is done once.
@@ -31,7 +31,7 @@ pub fn returning_data(body: &str) -> Result<u64> {
     Ok(host.calls().since(&before).returning_data)
 }
 
-fn request(vm: &mut Vm, body: &str) -> Result<(), Trap> {
+fn request(vm: &mut Vm, body: &str) -> Result<()> {
     let stream = vm.open_stream(StreamInfo {
         protocol: "HTTP/1.1".into(),
         ..StreamInfo::default()
@@ -63,5 +63,5 @@ fn request(vm: &mut Vm, body: &str) -> Result<(), Trap> {
         br#"{"usage":{"prompt_tokens":220,"completion_tokens":72}}"#,
         true,
     )?;
-    vm.close(stream)
+    Ok(vm.close(stream)?)
 }
