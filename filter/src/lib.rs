@@ -26,8 +26,11 @@
     )
 )]
 
+#[cfg(target_arch = "wasm32")]
+mod abi;
 pub mod balance;
 pub mod config;
+pub mod flow;
 pub mod identity;
 pub mod ports;
 pub mod report;

@@ -144,13 +144,6 @@ fn every_mistake_names_its_path_and_its_remedy() {
             "pools[0].balance.hash.on: no tenant can be told",
         ),
         (
-            with(
-                "/pools/0/balance",
-                json!({"algorithm": "consistent_hash", "hash": {"on": "prompt", "bound_percent": 100}}),
-            ),
-            "pools[0].balance.hash.bound_percent: 100 is out of range; give 101 to 1000",
-        ),
-        (
             with("/limits", json!({"prompt_key_bytes": 10})),
             "limits.prompt_key_bytes: no pool hashes prompts",
         ),

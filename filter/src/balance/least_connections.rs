@@ -145,7 +145,7 @@ mod tests {
         world.pool.view_mut().on_failure(0, now);
         let taken: Vec<_> = (0..2).map(|_| world.pick(1).first().unwrap()).collect();
         assert_eq!(taken, [1, 1]);
-        world.now = now + std::time::Duration::from_secs(60);
+        world.now = now.after(std::time::Duration::from_secs(60));
         assert_eq!(world.pick(1).first(), Some(0));
         world.pool.set_weight(0, Weight::DRAINED);
         world.pool.set_weight(1, Weight::DRAINED);

@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn an_endpoint_that_was_slow_long_ago_is_tried_again() {
         let mut world = learned(&[100, 60_000]);
-        let later = world.now + Duration::from_secs(300);
+        let later = world.now.after(Duration::from_secs(300));
         assert_eq!(fill(&mut world, 20), [20, 0]);
         world.now = later;
         world

@@ -6,6 +6,7 @@
 //! configuration show up in a request.
 
 mod parse;
+mod place;
 pub mod wire;
 
 use std::net::SocketAddr;
@@ -83,8 +84,6 @@ pub struct Balance {
     pub algorithm: Algorithm,
     /// Where `consistent_hash` takes its key from.
     pub key: Option<HashKey>,
-    /// How far above its fair share an endpoint may be loaded by `consistent_hash`, in percent of that share.
-    pub bound_percent: u16,
 }
 
 /// Where a hash key comes from.

@@ -1,14 +1,13 @@
 //! From what is written to a valid [`Config`]: every bound, every name, every choice that excludes
 //! another is checked here.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-use super::wire;
 use super::{
     Balance, Config, Endpoint, HashKey, HeaderPattern, Match, ModelPattern, Pattern, Pool, PoolId,
     Readers, Route,
 };
+use super::{place, wire};
 use crate::values::units::{Tokens, Weight};
 
 const POOLS: usize = 256;
@@ -22,8 +21,6 @@ const BODY_BYTES: std::ops::RangeInclusive<u32> = 1024..=64 * 1024 * 1024;
 const BODY_BYTES_DEFAULT: u32 = 8 * 1024 * 1024;
 const PROMPT_KEY_BYTES: std::ops::RangeInclusive<u32> = 1..=65_536;
 const PROMPT_KEY_BYTES_DEFAULT: u32 = 1024;
-const BOUND_PERCENT: std::ops::RangeInclusive<u16> = 101..=1000;
-const BOUND_PERCENT_DEFAULT: u16 = 125;
 
 /// A mistake in a configuration: where it is, and what is wrong and would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -101,23 +98,26 @@ fn document(json: &[u8]) -> Result<wire::Document> {
             "is empty; give an object with `pools` and `routes`",
         );
     }
-    let mut reader = serde_json::Deserializer::from_slice(json);
-    let document = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = error.path().to_string();
+    serde_json::from_slice(json).map_err(|error| {
+        let path = place::at(json, error.line(), error.column());
         Error {
-            path: if path == "." || path == "?" {
+            path: if path.is_empty() {
                 "configuration".into()
             } else {
                 path
             },
-            problem: error.into_inner().to_string(),
+            problem: without_place(&error),
         }
-    })?;
-    reader.end().map_err(|error| Error {
-        path: "configuration".into(),
-        problem: error.to_string(),
-    })?;
-    Ok(document)
+    })
+}
+
+/// The error's text without its line and column: a configuration that came as YAML has others.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((problem, _)) => problem.to_owned(),
+        None => text,
+    }
 }
 
 /// Parses each of `items`, whose number must lie in `count`.
@@ -146,13 +146,16 @@ fn each<W, T>(
 }
 
 fn unique<'a>(path: &str, field: &str, values: impl Iterator<Item = &'a str>) -> Result<()> {
-    let mut seen = BTreeSet::new();
+    let mut seen: Vec<&str> = Vec::new();
     for (index, value) in values.enumerate() {
-        if !seen.insert(value) {
-            return wrong(
-                format!("{path}[{index}].{field}"),
-                format!("{value:?} is taken by an earlier entry; choose another"),
-            );
+        match seen.binary_search(&value) {
+            Err(place) => seen.insert(place, value),
+            Ok(_) => {
+                return wrong(
+                    format!("{path}[{index}].{field}"),
+                    format!("{value:?} is taken by an earlier entry; choose another"),
+                );
+            }
         }
     }
     Ok(())
@@ -296,34 +299,25 @@ fn model_pattern(path: &str, model: &str) -> Result<ModelPattern> {
 fn balance(path: &str, balance: &wire::Balance) -> Result<Balance> {
     let hashing = balance.algorithm == wire::Algorithm::ConsistentHash;
     let path = format!("{path}.hash");
-    let (key, bound_percent) = match &balance.hash {
+    let key = match &balance.hash {
         None if hashing => {
             return wrong(
                 path,
                 "is missing; `consistent_hash` needs to know what to hash, like {\"on\": \"prompt\"}",
             );
         }
-        None => (None, BOUND_PERCENT_DEFAULT),
+        None => None,
         Some(_) if !hashing => {
             return wrong(
                 path,
                 "is for `algorithm: consistent_hash` only; leave it out",
             );
         }
-        Some(hash) => {
-            let bound = within(
-                &format!("{path}.bound_percent"),
-                hash.bound_percent,
-                BOUND_PERCENT,
-                BOUND_PERCENT_DEFAULT,
-            )?;
-            (Some(hash_key(&path, hash)?), bound)
-        }
+        Some(hash) => Some(hash_key(&path, hash)?),
     };
     Ok(Balance {
         algorithm: balance.algorithm,
         key,
-        bound_percent,
     })
 }
 
@@ -405,7 +399,13 @@ fn route(path: &str, route: &wire::Route, pools: &[Pool]) -> Result<Route> {
     if chosen.is_empty() {
         return wrong(format!("{path}.pools"), "is empty; name at least one pool");
     }
-    for (from, to) in &route.alias {
+    let mut alias: Vec<(String, String)> = route
+        .alias
+        .iter()
+        .map(|(from, to)| (from.clone(), to.clone()))
+        .collect();
+    alias.sort_unstable();
+    for (from, to) in &alias {
         let path = format!("{path}.alias.{from}");
         if to.is_empty() || from.is_empty() {
             return wrong(path, "model names cannot be empty");
@@ -426,11 +426,7 @@ fn route(path: &str, route: &wire::Route, pools: &[Pool]) -> Result<Route> {
             name(&format!("{path}.name"), text)
         })?,
         matches: matches(&format!("{path}.match"), &route.matches)?,
-        alias: route
-            .alias
-            .iter()
-            .map(|(from, to)| (from.clone(), to.clone()))
-            .collect(),
+        alias,
         pools: chosen,
         attempts: within(
             &format!("{path}.attempts"),
@@ -565,6 +561,8 @@ fn models(pools: &[Pool], routes: &[Route]) -> Vec<String> {
         .iter()
         .flat_map(|route| &route.alias)
         .flat_map(|(from, to)| [from, to]);
-    let all: BTreeSet<&String> = named.chain(aliases).collect();
-    all.into_iter().cloned().collect()
+    let mut all: Vec<String> = named.chain(aliases).cloned().collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }

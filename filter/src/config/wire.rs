@@ -95,7 +95,7 @@ pub enum Algorithm {
     ConsistentHash,
 }
 
-/// What `consistent_hash` hashes and how far an endpoint may fill.
+/// What `consistent_hash` hashes.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -104,8 +104,6 @@ pub struct Hash {
     pub on: HashOn,
     /// The header's name, for `on: header`.
     pub header: Option<String>,
-    /// The most an endpoint may carry, in percent of its fair share of the pool's load: 101 to 1000; 125 if absent.
-    pub bound_percent: Option<u16>,
 }
 
 /// Where a hash key comes from.
@@ -133,7 +131,7 @@ pub struct Route {
     pub matches: Match,
     /// Model names to rewrite in the body: asked for -> sent upstream.
     #[serde(default)]
-    pub alias: std::collections::BTreeMap<String, String>,
+    pub alias: std::collections::HashMap<String, String>,
     /// Pools in order of preference: the next is used where one has no candidate.
     pub pools: Vec<String>,
     /// How many endpoints a request may try, the first included: 1 to 8; 3 if absent.

@@ -4,10 +4,8 @@
 //! request. Pool names cannot hold a dot and addresses are canonical, so that a proxy's tag rules can
 //! take the names apart again.
 
-use std::net::SocketAddr;
-
 /// Gauge: requests in flight at an endpoint, over all workers.
-pub fn endpoint_in_flight(pool: &str, address: SocketAddr) -> String {
+pub fn endpoint_in_flight(pool: &str, address: &str) -> String {
     format!("junheng.endpoint.{pool}.{address}.in_flight")
 }
 

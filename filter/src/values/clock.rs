@@ -3,7 +3,6 @@
 //! The wall clock never enters a decision: it steps when somebody sets it, and a breaker or a ramp
 //! that steps with it would open or close for no reason.
 
-use std::ops::{Add, Sub};
 use std::time::Duration;
 
 /// A reading of the monotonic clock, in nanoseconds since a moment of the host's choosing.
@@ -25,22 +24,10 @@ impl Instant {
     pub const fn since(self, earlier: Instant) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
-}
 
-impl Add<Duration> for Instant {
-    type Output = Instant;
-
-    /// Saturates at the clock's end, 584 years after its origin.
-    fn add(self, duration: Duration) -> Instant {
+    /// The reading `duration` later; the clock's end, 584 years after its origin, is never passed.
+    pub fn after(self, duration: Duration) -> Instant {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Instant(self.0.saturating_add(nanos))
-    }
-}
-
-impl Sub for Instant {
-    type Output = Duration;
-
-    fn sub(self, earlier: Instant) -> Duration {
-        self.since(earlier)
     }
 }

@@ -2,17 +2,14 @@
 //! token count is never handed over as a weight.
 
 use std::fmt;
-use std::ops::Add;
 
 /// A number of tokens, as a model's tokenizer counts them or as an estimate of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tokens(pub u32);
 
-impl Add for Tokens {
-    type Output = Tokens;
-
-    /// Saturates: no request comes near 4 billion tokens, and one that claims to must not wrap.
-    fn add(self, other: Tokens) -> Tokens {
+impl Tokens {
+    /// The sum, or the largest count there is: a request that claims 4 billion tokens must not wrap to few.
+    pub const fn saturating_add(self, other: Tokens) -> Tokens {
         Tokens(self.0.saturating_add(other.0))
     }
 }

@@ -112,7 +112,7 @@ impl Workers {
     pub fn run(&mut self, servers: &[Server], arrivals: Arrivals, requests: u64) {
         let mut servers = servers.to_vec();
         let mut agenda = Agenda::default();
-        agenda.at(self.now + TICK, Event::Tick);
+        agenda.at(self.now.after(TICK), Event::Tick);
         match arrivals {
             Arrivals::Open { .. } => agenda.at(self.now, Event::Arrival { worker: 0 }),
             Arrivals::Closed { in_flight } => (0..in_flight).for_each(|n| {
@@ -131,7 +131,7 @@ impl Workers {
             match event {
                 Event::Tick => {
                     (0..self.pools.len()).for_each(|worker| self.sync(worker));
-                    agenda.at(now + TICK, Event::Tick);
+                    agenda.at(now.after(TICK), Event::Tick);
                 }
                 Event::Arrival { worker } => {
                     sent += 1;
@@ -140,7 +140,7 @@ impl Workers {
                     if let Arrivals::Open { per_second } = arrivals {
                         let gap = exponential(1.0 / per_second, &mut self.rng);
                         let worker = (worker + 1) % self.pools.len();
-                        agenda.at(now + gap, Event::Arrival { worker });
+                        agenda.at(now.after(gap), Event::Arrival { worker });
                     }
                 }
                 Event::FirstByte {
@@ -218,7 +218,7 @@ impl Server {
     ) {
         if let Some(after) = self.fails_after {
             return agenda.at(
-                now + after,
+                now.after(after),
                 Event::End {
                     worker,
                     endpoint,

@@ -1,0 +1,236 @@
+//! A stream context: one request and its response, between the host's callbacks and the flow.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::flow::{DECISION, Forward, Refusal, ResponseStart, Stream, Verdict, Worker, is_ours};
+use crate::values::clock::Instant;
+use crate::values::headers::Headers;
+
+use super::hostcalls::{self, Buffer, Failed, Level, Map};
+use super::meters::Metrics;
+use super::{CONTINUE, PAUSE};
+
+/// One request and its response.
+pub struct HttpStream {
+    worker: Rc<RefCell<Worker>>,
+    stream: Stream,
+    /// How much of the request's body the host holds.
+    held: usize,
+    /// Whether Junheng answered, or the host took the request out of its hands: nothing is left to decide.
+    over: bool,
+}
+
+impl HttpStream {
+    /// A stream under `worker`'s configuration.
+    pub fn new(worker: Rc<RefCell<Worker>>) -> HttpStream {
+        HttpStream {
+            worker,
+            stream: Stream::default(),
+            held: 0,
+            over: false,
+        }
+    }
+
+    /// The request's headers are there.
+    pub fn request_headers(&mut self, end: bool) -> u32 {
+        let verdict = match hostcalls::headers(Map::Request).and_then(without_ours) {
+            Ok(headers) => self.decide(|stream, worker| {
+                stream.on_request_headers(worker, headers, end, now(), &mut Metrics)
+            }),
+            Err(_) => self.unreadable(),
+        };
+        self.carry_out(verdict)
+    }
+
+    /// More of the request's body is there, `size` bytes of it held.
+    pub fn request_body(&mut self, size: usize, end: bool) -> u32 {
+        if self.over {
+            return PAUSE;
+        }
+        if !self.stream.awaits_body() {
+            return CONTINUE;
+        }
+        self.held = size;
+        if end {
+            return self.request_complete();
+        }
+        let verdict = self
+            .decide(|stream, worker| stream.on_request_body_growing(worker, size, &mut Metrics));
+        self.carry_out(verdict)
+    }
+
+    /// The request ends in trailers: its body never said that it was complete, but it is.
+    pub fn request_trailers(&mut self) -> u32 {
+        if self.over {
+            return PAUSE;
+        }
+        if !self.stream.awaits_body() {
+            return CONTINUE;
+        }
+        self.request_complete()
+    }
+
+    fn request_complete(&mut self) -> u32 {
+        let body = match self.held {
+            0 => Ok(Vec::new()),
+            held => hostcalls::buffer(Buffer::RequestBody, held),
+        };
+        let verdict = match body {
+            Ok(body) => self.decide(|stream, worker| {
+                stream.on_request_body(worker, &body, now(), &mut Metrics)
+            }),
+            Err(_) => self.unreadable(),
+        };
+        self.carry_out(verdict)
+    }
+
+    fn unreadable(&mut self) -> Verdict {
+        self.decide(|stream, worker| stream.on_unreadable_request(worker, &mut Metrics))
+    }
+
+    fn decide(&mut self, decide: impl FnOnce(&mut Stream, &mut Worker) -> Verdict) -> Verdict {
+        match self.worker.try_borrow_mut() {
+            Ok(mut worker) => decide(&mut self.stream, &mut worker),
+            // The worker is borrowed only within a callback, and a host that nests them gets no decision.
+            Err(_) => Verdict::Refuse(Refusal::unreadable()),
+        }
+    }
+
+    fn carry_out(&mut self, verdict: Verdict) -> u32 {
+        match verdict {
+            Verdict::Hold => PAUSE,
+            Verdict::Refuse(refusal) => self.refuse(&refusal),
+            Verdict::Forward(forward) => match self.forward(&forward) {
+                Ok(()) => CONTINUE,
+                // Half-written headers must not leave: the request would go where nobody chose.
+                Err(Failed(_)) => {
+                    self.end();
+                    let verdict = self.unreadable();
+                    match verdict {
+                        Verdict::Refuse(refusal) => self.refuse(&refusal),
+                        Verdict::Hold | Verdict::Forward(_) => PAUSE,
+                    }
+                }
+            },
+        }
+    }
+
+    fn forward(&self, forward: &Forward) -> Result<(), Failed> {
+        if let Some(body) = &forward.body {
+            hostcalls::replace_buffer(Buffer::RequestBody, self.held, body)?;
+        }
+        forward
+            .headers
+            .iter()
+            .try_for_each(|(name, value)| hostcalls::set_header(Map::Request, name, value))
+    }
+
+    fn refuse(&mut self, refusal: &Refusal) -> u32 {
+        self.over = true;
+        let retry_after = refusal.retry_after.map(|seconds| seconds.to_string());
+        let mut headers = vec![("content-type", "application/json")];
+        headers.extend(
+            retry_after
+                .as_deref()
+                .map(|seconds| ("retry-after", seconds)),
+        );
+        let details = format!("junheng_{}", refusal.code);
+        if let Err(failed) = hostcalls::respond(refusal.status, &details, &headers, &refusal.json())
+        {
+            hostcalls::log(
+                Level::Error,
+                &format!("junheng: the proxy took no answer (status {})", failed.0),
+            );
+        }
+        PAUSE
+    }
+
+    /// The response's headers are there; `end` if nothing follows them.
+    pub fn response_headers(&mut self, end: bool) {
+        if self.over || !self.stream.is_placed() {
+            return;
+        }
+        let Some(start) = response_start() else {
+            return;
+        };
+        let Ok(mut worker) = self.worker.try_borrow_mut() else {
+            return;
+        };
+        let decision = self
+            .stream
+            .on_response_headers(&mut worker, start, now(), &mut Metrics);
+        if end {
+            self.stream.on_first_byte(&mut worker, now(), &mut Metrics);
+        }
+        if let Some(decision) = decision {
+            // The answer is worth more than its explanation.
+            let _ = hostcalls::set_header(Map::Response, DECISION, &decision);
+        }
+    }
+
+    /// The next `size` bytes of the response's body are there.
+    pub fn response_body(&mut self, size: usize) {
+        if self.stream.awaits_first_byte()
+            && let Ok(mut worker) = self.worker.try_borrow_mut()
+        {
+            self.stream.on_first_byte(&mut worker, now(), &mut Metrics);
+        }
+        if size > 0 && self.stream.wants_response_body() {
+            match hostcalls::buffer(Buffer::ResponseBody, size) {
+                Ok(piece) => self.stream.on_response_body(&piece),
+                Err(_) => self.stream.on_unreadable_response(),
+            }
+        }
+    }
+
+    /// The stream is over.
+    pub fn end(&mut self) {
+        if let Ok(mut worker) = self.worker.try_borrow_mut() {
+            self.stream.on_end(&mut worker, &mut Metrics);
+        }
+    }
+}
+
+/// Removes what the client said in our name.
+fn without_ours(headers: Headers) -> Result<Headers, Failed> {
+    for (name, _) in headers.iter().filter(|(name, _)| is_ours(name)) {
+        hostcalls::remove_header(Map::Request, name)?;
+    }
+    Ok(headers)
+}
+
+/// What the host tells of a response; `None` where it has no status.
+fn response_start() -> Option<ResponseStart> {
+    let status = hostcalls::header(Map::Response, ":status").ok()?;
+    let status = std::str::from_utf8(&status).ok()?.parse().ok()?;
+    Some(ResponseStart {
+        status,
+        attempts: hostcalls::property("upstream\0request_attempt_count")
+            .ok()
+            .and_then(|count| number(&count))
+            .unwrap_or(1),
+        by_proxy: status >= 500 && !from_upstream(),
+    })
+}
+
+/// Whether a failed response is an endpoint's fault, by Envoy's response code details: `via_upstream` for
+/// one that came from there, `upstream_…` for one that never came. A host without such details is believed.
+fn from_upstream() -> bool {
+    let details = hostcalls::property("response\0code_details").unwrap_or_default();
+    details.is_empty() || details.starts_with(b"via_upstream") || details.starts_with(b"upstream_")
+}
+
+/// A number as a property holds it: Envoy's are 8 bytes little endian, nginx's are text.
+fn number(bytes: &[u8]) -> Option<u32> {
+    match <[u8; 8]>::try_from(bytes) {
+        Ok(bytes) => u32::try_from(u64::from_le_bytes(bytes)).ok(),
+        Err(_) => std::str::from_utf8(bytes).ok()?.parse().ok(),
+    }
+}
+
+/// The monotonic clock; its origin if the host has none, which makes every duration zero and no decision
+/// impossible.
+fn now() -> Instant {
+    hostcalls::now().unwrap_or_default()
+}

@@ -1,0 +1,303 @@
+//! The decision: from a complete request to an endpoint, or to a refusal.
+
+use std::rc::Rc;
+
+use crate::balance::{Ask, Order};
+use crate::config::{Config, HashKey, ModelId, PoolId, Route, RouteId};
+use crate::identity;
+use crate::ports::Host;
+use crate::report::decision::DroppedBy;
+use crate::request::alias::rewrite_model;
+use crate::request::{self, Api, Facts, Limits, UsageReader};
+use crate::route::{self, Query, Unfit};
+use crate::values::clock::Instant;
+use crate::values::headers::Headers;
+use crate::values::murmur3::murmur3_32;
+use crate::values::units::Tokens;
+
+use super::request::{Asked, Kind};
+use super::stream::{Learning, Placed};
+use super::verdict::{CLUSTER, DESTINATION, Forward, POOL, Refusal, Verdict, WEIGHT};
+use super::worker::{PoolGauges, count};
+use super::{Stream, Worker};
+
+/// A request as rules and balancers look at it.
+struct Subject<'a> {
+    headers: &'a Headers,
+    facts: Option<&'a Facts>,
+    /// The model asked for.
+    model: Option<&'a str>,
+    realtime: bool,
+    tenant: Option<&'a str>,
+}
+
+/// What was found for a request.
+struct Choice {
+    route: RouteId,
+    pool: PoolId,
+    order: Order,
+    dropped: Vec<(PoolId, DroppedBy)>,
+    /// What the model is called upstream, where that differs.
+    alias: Option<String>,
+    /// The model as asked for and as sent, where they are known.
+    models: [Option<ModelId>; 2],
+    input: Option<Tokens>,
+}
+
+impl Stream {
+    /// Decides a complete request.
+    pub(super) fn decide(
+        &mut self,
+        worker: &mut Worker,
+        asked: &Asked,
+        body: &[u8],
+        now: Instant,
+        host: &mut dyn Host,
+    ) -> Verdict {
+        let facts = match asked.kind {
+            Kind::Body(api) => match facts(&worker.config, api, body) {
+                Ok(facts) => Some(facts),
+                Err(refusal) => return worker.refuse(refusal, host),
+            },
+            Kind::Realtime(_) | Kind::Plain => None,
+        };
+        let subject = Subject::new(&worker.config, asked, facts.as_ref());
+        match choose(worker, &subject, now, host) {
+            Ok(choice) => {
+                let forward = forward(worker, &choice, body, facts.as_ref());
+                self.placed = Some(placed(worker, choice, facts.as_ref(), now, host));
+                Verdict::Forward(forward)
+            }
+            Err(refusal) => worker.refuse(refusal, host),
+        }
+    }
+}
+
+fn facts(config: &Config, api: Api, body: &[u8]) -> Result<Facts, Refusal> {
+    let limits = Limits {
+        prefix_bytes: config.prompt_key_bytes,
+    };
+    request::read(api, body, &limits).map_err(|error| Refusal::body(&error))
+}
+
+impl<'a> Subject<'a> {
+    fn new(config: &Config, asked: &'a Asked, facts: Option<&'a Facts>) -> Subject<'a> {
+        let (model, realtime) = match &asked.kind {
+            Kind::Body(_) => (facts.map(|facts| facts.model.as_str()), false),
+            Kind::Realtime(model) => (model.as_deref(), true),
+            Kind::Plain => (None, false),
+        };
+        Subject {
+            headers: &asked.headers,
+            facts,
+            model,
+            realtime,
+            tenant: identity::tenant(config, &asked.headers),
+        }
+    }
+
+    fn query(&self, input: Option<Tokens>) -> Query<'a> {
+        let path = self.headers.first(":path").unwrap_or_default();
+        Query {
+            model: self.model,
+            input,
+            stream: self.facts.map(|facts| facts.stream),
+            realtime: self.realtime,
+            path: path.split(|&byte| byte == b'?').next().unwrap_or_default(),
+            headers: self.headers,
+            tenant: self.tenant,
+        }
+    }
+
+    /// The key that `consistent_hash` is to hash.
+    fn key(&self, from: Option<&HashKey>) -> Option<u64> {
+        match from? {
+            HashKey::Header(name) => self.headers.first(name).map(key),
+            HashKey::Tenant => self.tenant.map(|tenant| key(tenant.as_bytes())),
+            HashKey::Prompt => self.facts.map(|facts| facts.prompt_key),
+        }
+    }
+}
+
+fn key(bytes: &[u8]) -> u64 {
+    murmur3_32(bytes, 0).into()
+}
+
+/// Rule, pools in their order, endpoint.
+fn choose(
+    worker: &mut Worker,
+    subject: &Subject<'_>,
+    now: Instant,
+    host: &mut dyn Host,
+) -> Result<Choice, Refusal> {
+    let config = Rc::clone(&worker.config);
+    let estimate = |worker: &Worker, model: Option<ModelId>| {
+        subject
+            .facts
+            .map(|facts| worker.estimator.tokens(model.map(|id| id.0), &facts.text))
+    };
+    let asked_model = subject.model.and_then(|model| config.model(model));
+    let rule = route::rule(&config, &subject.query(estimate(worker, asked_model)));
+    let (route_id, route) = rule.ok_or_else(|| {
+        subject
+            .model
+            .map_or_else(Refusal::no_route, Refusal::no_model)
+    })?;
+
+    let alias = subject.model.and_then(|model| route.alias_of(model));
+    let model = alias.or(subject.model);
+    let sent_model = model.and_then(|model| config.model(model));
+    let input = estimate(worker, sent_model);
+    let output = subject.facts.and_then(|facts| facts.max_output);
+    let need = input.map(|input| input.saturating_add(output.unwrap_or_default()));
+
+    let mut dropped = Vec::new();
+    for &pool in &route.pools {
+        match route::fit(&config, pool, model, need) {
+            Err(Unfit::Model) => dropped.push((pool, DroppedBy::Model)),
+            Err(Unfit::Window(_)) => dropped.push((pool, DroppedBy::Window)),
+            Ok(()) => match pick(worker, &config, pool, subject, route.attempts, now, host) {
+                None => dropped.push((pool, DroppedBy::Endpoints)),
+                Some(order) => {
+                    let alias = alias.map(str::to_owned);
+                    let models = [asked_model, sent_model];
+                    return Ok(Choice {
+                        route: route_id,
+                        pool,
+                        order,
+                        dropped,
+                        alias,
+                        models,
+                        input,
+                    });
+                }
+            },
+        }
+    }
+    Err(nowhere(&config, route, &dropped, model, input, output))
+}
+
+/// The endpoints of `pool` to try, the first of them claimed; `None` where none takes traffic.
+fn pick(
+    worker: &mut Worker,
+    config: &Config,
+    id: PoolId,
+    subject: &Subject<'_>,
+    attempts: usize,
+    now: Instant,
+    host: &mut dyn Host,
+) -> Option<Order> {
+    let key = subject.key(config.pool(id)?.balance.key.as_ref());
+    let pool = worker.pools.get_mut(id.0)?;
+    let ask = Ask { key, now, attempts };
+    let mut gauges = PoolGauges {
+        meters: &pool.meters,
+        host,
+    };
+    let order = pool.endpoints.pick(&ask, &mut gauges, &mut worker.rng);
+    (!order.is_empty()).then_some(order)
+}
+
+/// Why none of the rule's pools could take the request: the cure decides which reason is told.
+fn nowhere(
+    config: &Config,
+    route: &Route,
+    dropped: &[(PoolId, DroppedBy)],
+    model: Option<&str>,
+    input: Option<Tokens>,
+    output: Option<Tokens>,
+) -> Refusal {
+    if dropped.iter().any(|(_, by)| *by == DroppedBy::Endpoints) {
+        return Refusal::no_endpoint();
+    }
+    let too_small = dropped.iter().filter(|(_, by)| *by == DroppedBy::Window);
+    let largest = too_small
+        .filter_map(|(id, _)| config.pool(*id)?.context_window)
+        .max();
+    match (largest, input, model) {
+        (Some(largest), Some(input), _) => Refusal::too_long(input, output, largest),
+        (_, _, Some(model)) => Refusal::no_model(model),
+        _ => {
+            debug_assert!(
+                route.pools.is_empty(),
+                "a request without a model fits every pool"
+            );
+            Refusal::no_route()
+        }
+    }
+}
+
+/// What to tell the proxy.
+fn forward(worker: &Worker, choice: &Choice, body: &[u8], facts: Option<&Facts>) -> Forward {
+    let mut headers = Vec::with_capacity(5);
+    let pool = worker
+        .config
+        .pool(choice.pool)
+        .zip(worker.pools.get(choice.pool.0));
+    if let Some((config, state)) = pool {
+        let view = state.endpoints.view();
+        let addresses: Vec<&str> = choice
+            .order
+            .iter()
+            .filter_map(|at| view.address(at))
+            .collect();
+        let weight = choice.order.first().map(|first| view.weight(first));
+        headers.push((DESTINATION, addresses.join(",")));
+        headers.push((CLUSTER, config.cluster.clone()));
+        headers.push((POOL, config.name.clone()));
+        headers.push((WEIGHT, weight.unwrap_or_default().to_string()));
+    }
+    let body = choice
+        .alias
+        .as_deref()
+        .zip(facts)
+        .map(|(alias, facts)| rewrite_model(body, &facts.model_span, alias));
+    if let Some(body) = &body {
+        headers.push(("content-length", body.len().to_string()));
+    }
+    Forward { headers, body }
+}
+
+/// What is kept of the decision until the response has ended.
+fn placed(
+    worker: &mut Worker,
+    choice: Choice,
+    facts: Option<&Facts>,
+    now: Instant,
+    host: &mut dyn Host,
+) -> Placed {
+    if let (Some(pool), Some(input)) = (worker.pools.get(choice.pool.0), choice.input) {
+        count(host, pool.meters.input_tokens, input.0.into());
+    }
+    Placed {
+        route: choice.route,
+        pool: choice.pool,
+        carrier: choice.order.first().unwrap_or_default(),
+        order: choice.order,
+        dispatched: Some(now),
+        input: choice.input,
+        output: facts.and_then(|facts| facts.max_output),
+        dropped: choice.dropped,
+        learning: facts.and_then(|facts| learning(worker, facts, choice.models)),
+        status: None,
+        begun: false,
+    }
+}
+
+/// Whether this response's `usage` is read. A worker reads them all until it knows a model, then a
+/// sixteenth: reading costs a copy of every chunk, and a model's tokenizer does not change.
+fn learning(worker: &mut Worker, facts: &Facts, models: [Option<ModelId>; 2]) -> Option<Learning> {
+    const KNOWN_AFTER: u32 = 64;
+    const THEN_ONE_IN: usize = 16;
+    let sent = models[1]?;
+    let known = worker.estimator.samples(sent.0) >= KNOWN_AFTER;
+    (!known || worker.rng.below(THEN_ONE_IN) == 0).then(|| Learning {
+        models: if models[0] == models[1] {
+            [None, Some(sent)]
+        } else {
+            models
+        },
+        estimated: worker.estimator.tokens(None, &facts.text),
+        usage: UsageReader::default(),
+    })
+}

@@ -1,0 +1,152 @@
+//! Requests that Junheng answers itself, in the shape that OpenAI's clients read:
+//! `{"error":{"message","type","param","code"}}`.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use crate::request;
+use crate::values::units::Tokens;
+
+/// An answer instead of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// What a program can go by; from a fixed list, as it names a metric.
+    pub code: &'static str,
+    /// The field of the request that is at fault.
+    pub param: Option<String>,
+    /// What is wrong and what would be right.
+    pub message: Cow<'static, str>,
+    /// Seconds after which it is worth to try again.
+    pub retry_after: Option<u32>,
+}
+
+impl Refusal {
+    /// The body is not one that has exactly one meaning.
+    pub(super) fn body(error: &request::Error) -> Refusal {
+        Refusal {
+            status: 400,
+            code: error.code(),
+            param: error.param().map(str::to_owned),
+            message: error.to_string().into(),
+            retry_after: None,
+        }
+    }
+
+    /// The body is over the limit, whose bytes are given.
+    pub(super) fn too_large(limit: usize) -> Refusal {
+        let message = format!("The request body is over the limit of {limit} bytes.");
+        Refusal::new(413, "request_too_large", message)
+    }
+
+    /// The body is compressed, and cannot be read.
+    pub(super) fn encoded() -> Refusal {
+        let message = "The request body is content-encoded; send it as plain JSON, without a Content-Encoding header.";
+        Refusal::new(415, "unsupported_content_encoding", message)
+    }
+
+    /// No pool's context window holds the request.
+    pub(super) fn too_long(input: Tokens, output: Option<Tokens>, largest: Tokens) -> Refusal {
+        let output = output.map_or_else(String::new, |output| {
+            format!(" and {output} tokens of output asked for")
+        });
+        let message = format!(
+            "The largest context window for this model is {largest} tokens; this request has about {input} tokens of \
+             input{output}. Shorten the input or ask for less output."
+        );
+        Refusal {
+            param: Some("messages".into()),
+            ..Refusal::new(400, "context_length_exceeded", message)
+        }
+    }
+
+    /// A rule matched, and none of its pools serves the model, or no rule is for the model.
+    pub(super) fn no_model(model: &str) -> Refusal {
+        let message = format!("The model `{model}` does not exist or is not served here.");
+        Refusal {
+            param: Some("model".into()),
+            ..Refusal::new(404, "model_not_found", message)
+        }
+    }
+
+    /// No rule is for a request that names no model.
+    pub(super) fn no_route() -> Refusal {
+        Refusal::new(
+            404,
+            "no_route",
+            "No rule routes requests like this one; check the method and the path.",
+        )
+    }
+
+    /// Pools would do, but none has an endpoint.
+    pub(super) fn no_endpoint() -> Refusal {
+        let message = "No endpoint can take the request at the moment; try again later.";
+        Refusal {
+            retry_after: Some(NO_ENDPOINT_RETRY),
+            ..Refusal::new(503, "no_endpoint", message)
+        }
+    }
+
+    /// An upgrade where none is let through.
+    pub(super) fn upgrade() -> Refusal {
+        Refusal::new(
+            403,
+            "upgrade_refused",
+            "Protocol upgrades are not let through here.",
+        )
+    }
+
+    /// The host did not hand over what it promised.
+    pub fn unreadable() -> Refusal {
+        Refusal::new(
+            500,
+            "unreadable_request",
+            "The proxy could not read the request; try again.",
+        )
+    }
+
+    fn new(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Refusal {
+        Refusal {
+            status,
+            code,
+            param: None,
+            message: message.into(),
+            retry_after: None,
+        }
+    }
+
+    /// The answer's body.
+    pub fn json(&self) -> String {
+        let kind = match self.status {
+            400..500 => "invalid_request_error",
+            _ => "server_error",
+        };
+        let error = Error {
+            message: &self.message,
+            kind,
+            param: self.param.as_deref(),
+            code: self.code,
+        };
+        serde_json::to_string(&Body { error }).unwrap_or_default()
+    }
+}
+
+/// Seconds told to a caller when nothing can take its request: as long as a tripped endpoint rests
+/// before it is probed, at most, so that waiting clients do not all come back at once at the first sign.
+const NO_ENDPOINT_RETRY: u32 = 5;
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: Error<'a>,
+}
+
+#[derive(Serialize)]
+struct Error<'a> {
+    message: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    param: Option<&'a str>,
+    code: &'static str,
+}

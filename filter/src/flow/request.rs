@@ -1,0 +1,149 @@
+//! A request's way in: its headers, then its body if the decision needs it.
+
+use crate::config::{Config, Readers, Upgrades};
+use crate::identity;
+use crate::ports::Host;
+use crate::request::Api;
+use crate::values::clock::Instant;
+use crate::values::headers::Headers;
+
+use super::verdict::{Refusal, Verdict};
+use super::{Stream, Worker};
+
+/// What the headers ask for, kept until the body is complete.
+pub(super) struct Asked {
+    pub(super) headers: Headers,
+    pub(super) kind: Kind,
+}
+
+/// What can be known of a request.
+pub(super) enum Kind {
+    /// A body with facts in it.
+    Body(Api),
+    /// A Realtime session, for the model that its query names.
+    Realtime(Option<String>),
+    /// Neither: its headers are all there is to go by.
+    Plain,
+}
+
+impl Stream {
+    /// The request's headers are there; `end` if nothing follows them.
+    pub fn on_request_headers(
+        &mut self,
+        worker: &mut Worker,
+        headers: Headers,
+        end: bool,
+        now: Instant,
+        host: &mut dyn Host,
+    ) -> Verdict {
+        self.shown = may_see_decisions(&worker.config, &headers);
+        let kind = match kind(&worker.config, &headers) {
+            Ok(kind) => kind,
+            Err(refusal) => return worker.refuse(refusal, host),
+        };
+        let awaited = matches!(kind, Kind::Body(_)) && !end;
+        let asked = Asked { headers, kind };
+        if awaited {
+            self.asked = Some(asked);
+            return Verdict::Hold;
+        }
+        self.decide(worker, &asked, &[], now, host)
+    }
+
+    /// Whether the body is awaited: what comes of it must be held, and handed over when it is complete.
+    pub fn awaits_body(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// More of an awaited body is there, `size` bytes so far, and it is not complete.
+    pub fn on_request_body_growing(
+        &mut self,
+        worker: &mut Worker,
+        size: usize,
+        host: &mut dyn Host,
+    ) -> Verdict {
+        let limit = worker.config.body_limit;
+        if size <= limit {
+            return Verdict::Hold;
+        }
+        self.asked = None;
+        worker.refuse(Refusal::too_large(limit), host)
+    }
+
+    /// An awaited body is complete.
+    pub fn on_request_body(
+        &mut self,
+        worker: &mut Worker,
+        body: &[u8],
+        now: Instant,
+        host: &mut dyn Host,
+    ) -> Verdict {
+        match self.asked.take() {
+            Some(_) if body.len() > worker.config.body_limit => {
+                worker.refuse(Refusal::too_large(worker.config.body_limit), host)
+            }
+            Some(asked) => self.decide(worker, &asked, body, now, host),
+            None => worker.refuse(Refusal::unreadable(), host),
+        }
+    }
+
+    /// The proxy did not hand over the request's headers or body.
+    pub fn on_unreadable_request(&mut self, worker: &mut Worker, host: &mut dyn Host) -> Verdict {
+        self.asked = None;
+        worker.refuse(Refusal::unreadable(), host)
+    }
+}
+
+fn may_see_decisions(config: &Config, headers: &Headers) -> bool {
+    match &config.decision_readers {
+        Readers::Nobody => false,
+        Readers::Everybody => true,
+        Readers::Tenants(readers) => identity::tenant(config, headers)
+            .is_some_and(|tenant| readers.iter().any(|reader| reader == tenant)),
+    }
+}
+
+/// What kind of request the headers begin.
+fn kind(config: &Config, headers: &Headers) -> Result<Kind, Refusal> {
+    let path = headers.first(":path").unwrap_or_default();
+    let method = headers.first(":method").unwrap_or_default();
+    let api = Api::of_path(path).filter(|_| method == b"POST");
+    let upgrade = method == b"CONNECT" || headers.first("upgrade").is_some();
+    match (api, upgrade) {
+        // A body behind an upgrade cannot be read, and a server that ignores the upgrade would read it.
+        (Some(_), true) => Err(Refusal::upgrade()),
+        (None, true) if config.upgrades == Upgrades::Refuse => Err(Refusal::upgrade()),
+        (None, true) => Ok(realtime_model(path).map_or(Kind::Plain, Kind::Realtime)),
+        (None, false) => Ok(Kind::Plain),
+        (Some(api), false) => readable(config, headers).map(|()| Kind::Body(api)),
+    }
+}
+
+/// Refuses, before any of it has come, a body that cannot be read.
+fn readable(config: &Config, headers: &Headers) -> Result<(), Refusal> {
+    if headers
+        .all("content-encoding")
+        .any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
+    {
+        return Err(Refusal::encoded());
+    }
+    let declared = headers
+        .first_str("content-length")
+        .and_then(|length| length.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > config.body_limit as u64) {
+        return Err(Refusal::too_large(config.body_limit));
+    }
+    Ok(())
+}
+
+/// For a path that opens a Realtime session (`…/realtime?model=…`): the model that it names, if any.
+fn realtime_model(path: &[u8]) -> Option<Option<String>> {
+    let path = std::str::from_utf8(path).ok()?;
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    path.trim_end_matches('/').ends_with("/realtime").then(|| {
+        let model = query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("model="));
+        model.filter(|model| !model.is_empty()).map(str::to_owned)
+    })
+}

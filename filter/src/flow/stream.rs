@@ -1,0 +1,52 @@
+//! One request and its response, from the first header to the end.
+
+use crate::balance::Order;
+use crate::config::{ModelId, PoolId, RouteId};
+use crate::report::decision::DroppedBy;
+use crate::request::UsageReader;
+use crate::values::clock::Instant;
+use crate::values::units::Tokens;
+
+use super::request::Asked;
+
+/// One request and its response.
+///
+/// Whoever drives it calls [`Stream::on_end`] exactly once, however the stream ends: that is what takes
+/// the request out of the in-flight counts.
+#[derive(Default)]
+pub struct Stream {
+    /// What the headers asked for; there until the request is decided.
+    pub(super) asked: Option<Asked>,
+    /// Where the request went; there from the decision to the end.
+    pub(super) placed: Option<Placed>,
+    /// Whether the caller may see the decision.
+    pub(super) shown: bool,
+}
+
+/// A request that was sent to an endpoint.
+pub(super) struct Placed {
+    pub(super) route: RouteId,
+    pub(super) pool: PoolId,
+    /// The endpoints in the order they are tried; the first is the choice.
+    pub(super) order: Order,
+    /// The endpoint that carries the request in the in-flight counts.
+    pub(super) carrier: usize,
+    /// When it was sent; `None` once more than one endpoint was tried.
+    pub(super) dispatched: Option<Instant>,
+    pub(super) input: Option<Tokens>,
+    pub(super) output: Option<Tokens>,
+    pub(super) dropped: Vec<(PoolId, DroppedBy)>,
+    /// Collects what the response says of the prompt's length.
+    pub(super) learning: Option<Learning>,
+    /// The response's status, once there is one.
+    pub(super) status: Option<u16>,
+    /// Whether the first byte of the response's body has come.
+    pub(super) begun: bool,
+}
+
+/// An estimate that waits for the truth.
+pub(super) struct Learning {
+    pub(super) models: [Option<ModelId>; 2],
+    pub(super) estimated: Tokens,
+    pub(super) usage: UsageReader,
+}

@@ -1,0 +1,179 @@
+//! One builder of scenarios, driven twice: natively, where the flow is called as it stands, and on
+//! the wasm, where the artifact runs in the harness' host. What holds in one must hold in the other.
+
+mod native;
+mod wasm;
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// What carries a scenario out.
+#[derive(Clone, Copy, Debug)]
+pub enum On {
+    /// The flow, called directly.
+    Native,
+    /// The artifact, in the harness' host.
+    Wasm,
+}
+
+/// Makes a test of each scenario natively and one on the wasm.
+#[macro_export]
+macro_rules! on_both {
+    ($($scenario:ident)*) => {
+        mod native {
+            $(#[test] fn $scenario() { super::$scenario($crate::scenario::On::Native) })*
+        }
+        mod wasm {
+            $(#[test] fn $scenario() { super::$scenario($crate::scenario::On::Wasm) })*
+        }
+    };
+}
+
+/// A stream in a [`World`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StreamId(pub usize);
+
+/// What became of a request so far.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// More of it is awaited.
+    Held,
+    /// It went upstream.
+    Forwarded(Sent),
+    /// It was answered.
+    Refused(Refused),
+}
+
+/// A request as it went upstream.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sent {
+    /// All headers.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// An answer that Junheng gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refused {
+    /// The status.
+    pub status: u16,
+    /// `Retry-After`.
+    pub retry_after: Option<String>,
+    /// The body.
+    pub json: Value,
+}
+
+/// A proxy with some workers and Junheng in it.
+pub trait Proxy {
+    /// A request's headers, on a worker. `end` if nothing follows.
+    fn open(&mut self, worker: usize, headers: &[(&str, &str)], end: bool) -> (StreamId, Step);
+    /// More of its body.
+    fn body(&mut self, stream: StreamId, chunk: &[u8], end: bool) -> Step;
+    /// Its trailers.
+    fn trailers(&mut self, stream: StreamId) -> Step;
+    /// The response's headers: status, how many endpoints were tried. Returns what Junheng added.
+    fn respond(&mut self, stream: StreamId, status: u16, attempts: u32) -> Vec<(String, String)>;
+    /// A piece of the response's body.
+    fn respond_body(&mut self, stream: StreamId, chunk: &[u8], end: bool);
+    /// The stream is over.
+    fn close(&mut self, stream: StreamId);
+    /// A worker's tick.
+    fn tick(&mut self, worker: usize);
+    /// A metric's value.
+    fn metric(&self, name: &str) -> i64;
+    /// Time passes.
+    fn advance(&mut self, by: Duration);
+}
+
+/// A proxy of `workers` workers under `config`, which must be valid.
+pub fn proxy(on: On, config: &Value, workers: usize) -> Box<dyn Proxy> {
+    match on {
+        On::Native => Box::new(native::Native::new(config, workers)),
+        On::Wasm => Box::new(wasm::Wasm::new(config, workers)),
+    }
+}
+
+/// The headers of a JSON request to `path`.
+pub fn post(path: &str) -> Vec<(&str, &str)> {
+    vec![
+        (":method", "POST"),
+        (":path", path),
+        (":authority", "test"),
+        ("content-type", "application/json"),
+    ]
+}
+
+/// A chat request for `model`: its whole way in, on worker 0.
+pub fn chat(proxy: &mut dyn Proxy, body: &Value) -> (StreamId, Step) {
+    chat_bytes(proxy, 0, body.to_string().as_bytes())
+}
+
+/// The same with a body as it is, on any worker.
+pub fn chat_bytes(proxy: &mut dyn Proxy, worker: usize, body: &[u8]) -> (StreamId, Step) {
+    let (stream, step) = proxy.open(worker, &post("/v1/chat/completions"), false);
+    match step {
+        Step::Held => (stream, proxy.body(stream, body, true)),
+        decided => (stream, decided),
+    }
+}
+
+impl Step {
+    /// The request as it went upstream.
+    #[track_caller]
+    pub fn sent(self) -> Sent {
+        match self {
+            Step::Forwarded(sent) => sent,
+            other => panic!("not forwarded: {other:?}"),
+        }
+    }
+
+    /// The answer that was given instead.
+    #[track_caller]
+    pub fn refused(self) -> Refused {
+        match self {
+            Step::Refused(refused) => refused,
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+}
+
+impl Sent {
+    /// The only value of a header.
+    #[track_caller]
+    pub fn header(&self, name: &str) -> &str {
+        let mut values = self
+            .headers
+            .iter()
+            .filter(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str());
+        let value = values
+            .next()
+            .unwrap_or_else(|| panic!("no {name} in {:?}", self.headers));
+        assert_eq!(values.next(), None, "{name} stands there twice");
+        value
+    }
+
+    /// The endpoint chosen first.
+    #[track_caller]
+    pub fn endpoint(&self) -> &str {
+        self.header("x-gateway-destination-endpoint")
+            .split(',')
+            .next()
+            .unwrap_or_default()
+    }
+
+    /// The pool.
+    #[track_caller]
+    pub fn pool(&self) -> &str {
+        self.header("x-junheng-pool")
+    }
+}
+
+impl Refused {
+    /// A field of the error, `""` where it is null or missing.
+    pub fn error(&self, field: &str) -> &str {
+        self.json["error"][field].as_str().unwrap_or_default()
+    }
+}

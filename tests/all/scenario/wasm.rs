@@ -1,0 +1,155 @@
+//! The artifact in the harness' host, one VM a worker.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use harness::artifact;
+use harness::host::{
+    Clock, Headers, Host, Metric, Module, Options, StreamId as VmStream, StreamInfo, Verdict, Vm,
+};
+use serde_json::Value;
+
+use super::{Proxy, Refused, Sent, Step, StreamId};
+
+/// The artifact, built and compiled once for all tests.
+pub fn module() -> Module {
+    static MODULE: OnceLock<Module> = OnceLock::new();
+    let built = || {
+        let path = artifact::build().unwrap_or_else(|error| panic!("{error}"));
+        Module::new(&std::fs::read(path).expect("the artifact")).expect("a module")
+    };
+    MODULE.get_or_init(built).clone()
+}
+
+pub struct Wasm {
+    host: Host,
+    clock: Clock,
+    vms: Vec<Vm>,
+    /// Each stream's worker and its name there.
+    streams: Vec<Option<(usize, VmStream)>>,
+}
+
+impl Wasm {
+    pub fn new(config: &Value, workers: usize) -> Wasm {
+        Wasm::with(Options::default(), config, workers)
+    }
+
+    /// The same, with more than the configuration to choose.
+    pub fn with(options: Options, config: &Value, workers: usize) -> Wasm {
+        let clock = Clock::virtual_at(1 << 40);
+        let options = Options {
+            plugin_configuration: config.to_string().into_bytes(),
+            clock: clock.clone(),
+            ..options
+        };
+        let host = Host::new(&module(), options);
+        let vms = (0..workers)
+            .map(|_| host.start_vm().expect("a valid configuration"))
+            .collect();
+        Wasm {
+            host,
+            clock,
+            vms,
+            streams: Vec::new(),
+        }
+    }
+
+    fn at(&mut self, stream: StreamId) -> (&mut Vm, VmStream) {
+        let (worker, id) = self.streams[stream.0].expect("a stream that is open");
+        (&mut self.vms[worker], id)
+    }
+}
+
+fn step(vm: &mut Vm, id: VmStream, verdict: Verdict) -> Step {
+    match verdict {
+        Verdict::Pause => Step::Held,
+        Verdict::Close => panic!("the stream was reset"),
+        Verdict::Continue => {
+            let headers = vm.request_headers_of(id).expect("request headers");
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+            let headers = headers
+                .iter()
+                .map(|(name, value)| (text(name), text(value)))
+                .collect();
+            Step::Forwarded(Sent {
+                headers,
+                body: vm.take_request_body(id),
+            })
+        }
+        Verdict::Reply(reply) => Step::Refused(Refused {
+            status: reply.status as u16,
+            retry_after: reply.headers.text("retry-after").map(str::to_owned),
+            json: serde_json::from_slice(&reply.body).expect("a refusal is JSON"),
+        }),
+    }
+}
+
+impl Proxy for Wasm {
+    fn open(&mut self, worker: usize, headers: &[(&str, &str)], end: bool) -> (StreamId, Step) {
+        let vm = &mut self.vms[worker];
+        let id = vm.open_stream(StreamInfo::default());
+        self.streams.push(Some((worker, id)));
+        let verdict = vm
+            .request_headers(id, Headers::from_iter(headers.iter().copied()), end)
+            .expect("no trap");
+        (StreamId(self.streams.len() - 1), step(vm, id, verdict))
+    }
+
+    fn body(&mut self, stream: StreamId, chunk: &[u8], end: bool) -> Step {
+        let (vm, id) = self.at(stream);
+        let verdict = vm.request_body(id, chunk, end).expect("no trap");
+        step(vm, id, verdict)
+    }
+
+    fn trailers(&mut self, stream: StreamId) -> Step {
+        let (vm, id) = self.at(stream);
+        let verdict = vm.request_trailers(id, Headers::new()).expect("no trap");
+        step(vm, id, verdict)
+    }
+
+    fn respond(&mut self, stream: StreamId, status: u16, attempts: u32) -> Vec<(String, String)> {
+        let (vm, id) = self.at(stream);
+        vm.set_property(
+            id,
+            &["upstream", "request_attempt_count"],
+            u64::from(attempts).to_le_bytes(),
+        );
+        let headers = Headers::from_iter([(":status", status.to_string())]);
+        vm.response_headers(id, headers, false).expect("no trap");
+        let headers = vm.response_headers_of(id).expect("response headers");
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+        let pairs = headers
+            .iter()
+            .map(|(name, value)| (text(name), text(value)));
+        pairs.filter(|(name, _)| name != ":status").collect()
+    }
+
+    fn respond_body(&mut self, stream: StreamId, chunk: &[u8], end: bool) {
+        let (vm, id) = self.at(stream);
+        vm.response_body(id, chunk, end).expect("no trap");
+    }
+
+    fn close(&mut self, stream: StreamId) {
+        let (worker, id) = self.streams[stream.0]
+            .take()
+            .expect("a stream that is open");
+        self.vms[worker].close(id).expect("no trap");
+    }
+
+    fn tick(&mut self, worker: usize) {
+        self.vms[worker].tick().expect("no trap");
+    }
+
+    fn metric(&self, name: &str) -> i64 {
+        match self.host.metric(name) {
+            None => 0,
+            Some(Metric::Counter(value)) => value as i64,
+            Some(Metric::Gauge(value)) => value as i64,
+            Some(Metric::Histogram(summary)) => summary.count as i64,
+        }
+    }
+
+    fn advance(&mut self, by: Duration) {
+        self.clock.advance(by);
+    }
+}
