@@ -34,6 +34,8 @@ struct Writer<'r> {
     faulty: bool,
 }
 
+/// The last doubles, and what is not one any more.
+const EDGE: &str = "1.7976931348623157e308 1.7976931348623158e308 1.7976931348623159e308";
 const SPACES: [&str; 8] = ["", "", "", "", "", " ", "\n", "\t\r\n  "];
 const WORDS: [&str; 20] = [
     "hello",
@@ -61,6 +63,11 @@ const WORDS: [&str; 20] = [
 impl Writer<'_> {
     fn one_of<'a>(&mut self, choices: &[&'a str]) -> &'a str {
         choices[self.rng.below(choices.len())]
+    }
+
+    fn word_of<'a>(&mut self, words: &'a str) -> &'a str {
+        let count = words.split(' ').count();
+        words.split(' ').nth(self.rng.below(count)).unwrap_or(words)
     }
 
     fn chance(&mut self, of: usize) -> bool {
@@ -125,16 +132,7 @@ impl Writer<'_> {
             }
             "max_tokens" | "max_completion_tokens" | "max_output_tokens" => {
                 let value = if self.faulty && self.chance(4) {
-                    self.one_of(&[
-                        "-1",
-                        "1.5",
-                        "1e400",
-                        "1e2",
-                        "4294967296",
-                        "-0",
-                        "\"1\"",
-                        "007",
-                    ])
+                    self.word_of("-1 1.5 1e400 1e2 4294967296 -0 \"1\" 007")
                 } else {
                     self.one_of(&["0", "16", "16", "16", "4294967295", "null"])
                 };
@@ -321,39 +319,12 @@ impl Writer<'_> {
         match self.rng.below(if depth == 0 { 5 } else { 7 }) {
             0 => self.text(),
             1 | 2 => {
-                let good = [
-                    "0",
-                    "-1",
-                    "1.5",
-                    "-0.0",
-                    "1E+2",
-                    "1e308",
-                    "1e-999",
-                    "0e999",
-                    "18446744073709551616",
-                ];
-                let bad = [
-                    "1e309",
-                    "-1e400",
-                    "01",
-                    "1.",
-                    ".5",
-                    "+1",
-                    "NaN",
-                    "-Infinity",
-                    "1e",
-                    "0x1",
-                    "-",
-                ];
-                let edge = [
-                    "1.7976931348623157e308",
-                    "1.7976931348623158e308",
-                    "1.7976931348623159e308",
-                ];
                 let number = match self.rng.below(12) {
-                    0..3 if self.faulty => self.one_of(&bad),
-                    3 if self.faulty => self.one_of(&edge),
-                    _ => self.one_of(&good),
+                    0..3 if self.faulty => {
+                        self.word_of("1e309 -1e400 01 1. .5 +1 NaN -Infinity 1e 0x1 -")
+                    }
+                    3 if self.faulty => self.word_of(EDGE),
+                    _ => self.word_of("0 -1 1.5 -0.0 1E+2 1e308 1e-999 0e999 18446744073709551616"),
                 };
                 self.put(number);
             }

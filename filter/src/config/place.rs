@@ -15,7 +15,9 @@ pub fn at(json: &[u8], line: usize, column: usize) -> String {
     let line_start = if line < 2 {
         0
     } else {
-        starts.nth(start).map_or(0, |at| at.saturating_add(1))
+        starts
+            .nth(start)
+            .map_or(json.len(), |at| at.saturating_add(1))
     };
     path(json, line_start.saturating_add(column))
 }

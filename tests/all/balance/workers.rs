@@ -226,7 +226,7 @@ impl Server {
                 },
             );
         }
-        self.free_at = self.free_at.max(now) + Duration::from_secs_f64(self.prefill);
+        self.free_at = self.free_at.max(now).after(Duration::from_secs_f64(self.prefill));
         let after = self.free_at.since(now);
         agenda.at(
             self.free_at,
@@ -236,7 +236,7 @@ impl Server {
                 after,
             },
         );
-        let end = self.free_at + exponential(self.decode, rng);
+        let end = self.free_at.after(exponential(self.decode, rng));
         agenda.at(
             end,
             Event::End {

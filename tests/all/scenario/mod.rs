@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub use wasm::module;
+
 /// What carries a scenario out.
 #[derive(Clone, Copy, Debug)]
 pub enum On {

@@ -1,0 +1,192 @@
+//! The artifact itself: its size, what it imports, what a request costs in it, and that nothing traps it.
+
+use std::collections::BTreeSet;
+
+use harness::artifact;
+use harness::host::{Faults, Headers, Host, Module, Options, StreamInfo, Verdict, Vm};
+use junheng::values::rng::Rng;
+use serde_json::{Value, json};
+
+use crate::scenario::module;
+
+const BODY: &[u8] =
+    br#"{"model":"m","messages":[{"role":"user","content":"Why is the sky blue?"}],"stream":true}"#;
+const ANSWER: &[u8] = br#"{"choices":[],"usage":{"prompt_tokens":12,"completion_tokens":3}}"#;
+
+fn config() -> Value {
+    json!({
+        "pools": [
+            {"name": "a", "models": ["m"], "endpoints": [{"address": "10.0.0.1:80"}, {"address": "10.0.0.2:80"}]},
+            {"name": "b", "balance": {"algorithm": "consistent_hash", "hash": {"on": "prompt"}},
+             "endpoints": [{"address": "10.0.1.1:80"}, {"address": "10.0.1.2:80"}]}
+        ],
+        "routes": [{"match": {"models": ["m"]}, "alias": {"m": "m@1"}, "pools": ["a"]}, {"pools": ["b"]}],
+        "decision_header": {"callers": "all"}
+    })
+}
+
+fn host(options: Options) -> Host {
+    Host::new(
+        &module(),
+        Options {
+            plugin_configuration: config().to_string().into_bytes(),
+            ..options
+        },
+    )
+}
+
+/// A request's whole life, as far as the guest lets it go.
+fn live(vm: &mut Vm, headers: Headers, body: &[u8]) -> Result<(), harness::host::Trap> {
+    let stream = vm.open_stream(StreamInfo::default());
+    let mut verdict = vm.request_headers(stream, headers, body.is_empty())?;
+    if verdict == Verdict::Pause && !body.is_empty() {
+        vm.request_body(stream, body, false)?;
+        verdict = vm.request_body(stream, b"", true)?;
+    }
+    if verdict == Verdict::Continue {
+        vm.set_property(
+            stream,
+            &["upstream", "request_attempt_count"],
+            1u64.to_le_bytes(),
+        );
+        vm.response_headers(stream, Headers::from_iter([(":status", "200")]), false)?;
+        vm.response_body(stream, ANSWER, true)?;
+    }
+    vm.close(stream)
+}
+
+fn chat_headers() -> Headers {
+    let pairs = [
+        (":method", "POST"),
+        (":path", "/v1/chat/completions"),
+        (":authority", "test"),
+        ("x-junheng-x", "1"),
+    ];
+    Headers::from_iter(pairs)
+}
+
+#[test]
+fn the_artifact_is_at_most_400_kb_and_imports_from_two_modules_only() {
+    let path = artifact::build().unwrap_or_else(|error| panic!("{error}"));
+    let bytes = std::fs::read(path).expect("the artifact");
+    assert!(bytes.len() <= 400_000, "{} bytes", bytes.len());
+    let modules: BTreeSet<String> = Module::new(&bytes)
+        .expect("a module")
+        .imports()
+        .into_iter()
+        .map(|(module, _)| module)
+        .collect();
+    assert_eq!(
+        modules,
+        BTreeSet::from(["env".to_owned(), "wasi_snapshot_preview1".to_owned()])
+    );
+}
+
+#[test]
+fn a_proxied_chat_request_makes_at_most_eight_calls_that_return_data() {
+    let host = host(Options::default());
+    let mut vm = host.start_vm().expect("a valid configuration");
+    let before = host.calls();
+    live(&mut vm, chat_headers(), BODY).expect("no trap");
+    let calls = host.calls().since(&before);
+    assert!(calls.returning_data <= 8, "{calls:?}");
+}
+
+#[test]
+fn the_same_request_costs_the_same_fuel_every_time() {
+    let fuel = || {
+        let mut vm = host(Options {
+            seed: 1,
+            ..Options::default()
+        })
+        .start_vm()
+        .expect("a valid configuration");
+        let stream = vm.open_stream(StreamInfo::default());
+        vm.request_headers(stream, chat_headers(), false)
+            .expect("no trap");
+        let headers = vm.fuel_used();
+        vm.request_body(stream, BODY, true).expect("no trap");
+        (headers, vm.fuel_used())
+    };
+    let first = fuel();
+    assert_eq!(first, fuel());
+    // Instructions of wasm; a guard against a step that reads everything twice.
+    assert!(first.0 < 20_000 && first.1 < 60_000, "{first:?}");
+}
+
+/// 10,000 VMs' worth of misfortune: every hostcall may fail with any status, at start and in traffic.
+#[test]
+fn no_hostcall_that_fails_can_trap_the_vm() {
+    let bodies: [&[u8]; 4] = [BODY, b"", b"{", br#"{"model":"z","messages":[]}"#];
+    for seed in 0..10_000u64 {
+        let rate = [0.02, 0.1, 0.3, 0.8][seed as usize % 4];
+        let host = host(Options {
+            faults: Faults::random(seed, rate),
+            seed,
+            ..Options::default()
+        });
+        match host.start_vm() {
+            Ok(mut vm) => {
+                let mut rng = Rng::new(seed);
+                for _ in 0..4 {
+                    let body = bodies[rng.below(bodies.len())];
+                    live(&mut vm, chat_headers(), body)
+                        .unwrap_or_else(|trap| panic!("seed {seed}: {trap}"));
+                    vm.tick()
+                        .unwrap_or_else(|trap| panic!("seed {seed}: {trap}"));
+                }
+            }
+            Err(refused) => assert!(
+                !refused.to_string().contains("trap"),
+                "seed {seed}: {refused}"
+            ),
+        }
+    }
+}
+
+#[test]
+fn a_refused_configuration_says_why_in_the_log() {
+    let options = Options {
+        plugin_configuration: br#"{"pools":[],"routes":[]}"#.to_vec(),
+        ..Options::default()
+    };
+    let refused = Host::new(&module(), options)
+        .start_vm()
+        .err()
+        .expect("a refusal")
+        .to_string();
+    assert!(
+        refused.contains("junheng: configuration refused: pools: has 0 entries; give 1 to 256"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_configuration_that_changes_keeps_the_old_one_for_streams_that_began_under_it() {
+    let host = host(Options::default());
+    let mut vm = host.start_vm().expect("a valid configuration");
+    let before = vm.open_stream(StreamInfo::default());
+    vm.request_headers(before, chat_headers(), false)
+        .expect("no trap");
+    let mut changed = config();
+    changed["pools"][0]["endpoints"] = json!([{"address": "10.0.9.9:80"}]);
+    vm.reconfigure(changed.to_string().into_bytes())
+        .expect("a valid configuration");
+
+    let after = vm.open_stream(StreamInfo::default());
+    vm.request_headers(after, chat_headers(), false)
+        .expect("no trap");
+    let mut endpoint = |stream| {
+        assert_eq!(
+            vm.request_body(stream, BODY, true).expect("no trap"),
+            Verdict::Continue
+        );
+        let headers = vm.request_headers_of(stream).expect("headers");
+        headers
+            .text("x-gateway-destination-endpoint")
+            .expect("an endpoint")
+            .to_owned()
+    };
+    assert!(endpoint(before).starts_with("10.0.0."));
+    assert_eq!(endpoint(after), "10.0.9.9:80");
+}

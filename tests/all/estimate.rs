@@ -1,0 +1,58 @@
+//! Prompt lengths: estimated from the text, then corrected by what responses report.
+
+use serde_json::{Value, json};
+
+use crate::on_both;
+use crate::scenario::{On, Proxy, StreamId, chat, proxy};
+
+fn config() -> Value {
+    json!({
+        "pools": [{"name": "p", "models": ["m", "n"], "endpoints": [{"address": "10.0.0.1:80"}]}],
+        "routes": [{"pools": ["p"]}],
+        "decision_header": {"callers": "all"}
+    })
+}
+
+fn ask(proxy: &mut dyn Proxy, model: &str) -> (StreamId, u32) {
+    let body = json!({"model": model, "messages": [{"role": "user", "content": "a plain sentence of words ".repeat(40)}]});
+    let (stream, step) = chat(proxy, &body);
+    step.sent();
+    let decision = proxy.respond(stream, 200, 1).remove(0).1;
+    let input = decision
+        .split("input=")
+        .nth(1)
+        .and_then(|rest| rest.split(',').next())
+        .expect("an estimate");
+    (stream, input.parse().expect("a number"))
+}
+
+fn an_estimate_approaches_what_the_model_reports_and_for_that_model_only(on: On) {
+    let mut proxy = proxy(on, &config(), 1);
+    let (stream, first) = ask(&mut *proxy, "m");
+    proxy.close(stream);
+    let truth = first * 2;
+    for round in 0..200 {
+        let (stream, _) = ask(&mut *proxy, "m");
+        let usage =
+            format!(r#"{{"choices":[],"usage":{{"prompt_tokens":{truth},"total_tokens":1}}}}"#);
+        // The report comes in pieces, wherever they end.
+        let (start, rest) = usage.split_at(round % usage.len());
+        proxy.respond_body(stream, start.as_bytes(), false);
+        proxy.respond_body(stream, rest.as_bytes(), true);
+        proxy.close(stream);
+    }
+    let (_, corrected) = ask(&mut *proxy, "m");
+    assert!(
+        corrected.abs_diff(truth) * 50 <= truth,
+        "{corrected} is not within 2 % of {truth}"
+    );
+    assert_eq!(
+        ask(&mut *proxy, "n").1,
+        first,
+        "another model has another tokenizer"
+    );
+}
+
+on_both! {
+    an_estimate_approaches_what_the_model_reports_and_for_that_model_only
+}
