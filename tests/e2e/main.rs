@@ -1,2 +1,14 @@
-//! skeleton
-fn main() {}
+//! The shipped bootstrap in a real Envoy, before a simulated fleet, under real clients.
+//!
+//! Only what the native scenarios cannot know is tested here: what Envoy makes of the module's
+//! answers. Every test starts its own Envoy with two workers and its own fleet.
+
+mod config_mistake;
+mod failover;
+mod framing;
+mod in_flight;
+mod openai;
+mod placement;
+mod refusals;
+mod upgrade;
+mod world;

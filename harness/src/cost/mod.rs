@@ -12,6 +12,7 @@
 mod backend;
 mod body;
 mod cpu;
+mod hostcalls;
 mod load;
 mod report;
 mod variant;
@@ -54,6 +55,9 @@ pub struct Progress {
 const TURN: Duration = Duration::from_millis(200);
 /// Before each turn, load that is not counted: connections and caches come back.
 const WARM_UP: Duration = Duration::from_millis(40);
+/// Before the first round, load on each that is not counted: V8 compiles a module quickly first, and
+/// again, well, what turns out to run often.
+const SETTLE: Duration = Duration::from_millis(1000);
 /// Fewer rounds make no median.
 const LEAST_ROUNDS: usize = 5;
 /// Endpoints of the shipped bootstrap: each is one listener of the same backend.
@@ -62,7 +66,8 @@ const SHIPPED_ENDPOINTS: std::ops::RangeInclusive<u16> = 9001..=9006;
 /// Runs the measurement. `progress` is told after each round.
 pub async fn measure(plan: &Plan, mut progress: impl FnMut(Progress)) -> Result<Report> {
     let backends = backend::start(SHIPPED_ENDPOINTS.count(), plan.stream)?;
-    let request = load::request(&body::chat(plan.body_bytes, plan.stream));
+    let body = body::chat(plan.body_bytes, plan.stream);
+    let request = load::request(&body);
     let mut running = Vec::new();
     for variant in Variant::ALL {
         let bootstrap = variant.bootstrap(plan.body_bytes, &backends)?;
@@ -83,6 +88,14 @@ pub async fn measure(plan: &Plan, mut progress: impl FnMut(Progress)) -> Result<
                 variant.name()
             )
         })?;
+        load::run(
+            envoy.listener_address(),
+            &request,
+            Duration::ZERO,
+            SETTLE,
+            || Ok(Duration::ZERO),
+        )
+        .await?;
     }
 
     let count = rounds_in(plan.time);
@@ -101,7 +114,11 @@ pub async fn measure(plan: &Plan, mut progress: impl FnMut(Progress)) -> Result<
         });
         rounds.push(round);
     }
-    Ok(Report::new(plan, &rounds))
+    Ok(Report::new(
+        plan,
+        &rounds,
+        hostcalls::returning_data(&body)?,
+    ))
 }
 
 async fn take_turn(envoy: &Envoy, request: &[u8]) -> Result<Sample> {

