@@ -47,7 +47,7 @@ pub(super) struct State {
     pub(super) actions: VecDeque<Action>,
     /// `send_local_response` was called: whatever the callback answers, iteration stops.
     pub(super) stop_iteration: bool,
-    /// What was written, and the last fault injected, since the callback began.
+    /// What was written since the callback began.
     pub(super) lines: Vec<LogLine>,
     pub(super) last_fault: Option<Fault>,
 }

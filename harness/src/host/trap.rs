@@ -22,7 +22,7 @@ pub struct Ending {
     pub backtrace: Vec<String>,
     /// What the guest wrote as errors in this callback: a panic's message, if it was one.
     pub message: Option<String>,
-    /// The last fault that was injected in this callback: the guest did not survive it, or was ending anyway.
+    /// The last fault that was injected into the VM, in this callback or before: what it may not have survived.
     pub fault: Option<Fault>,
 }
 

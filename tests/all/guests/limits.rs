@@ -1,8 +1,8 @@
 //! What a host bounds, breaks on order and counts: fuel, memory, traps, faults, calls.
 
 use harness::host::{
-    Faults, Host, LocalResponse, Options, Profile, StartFailure, Status, StreamInfo, TrapReason,
-    Verdict, When,
+    Faults, Headers, Host, LocalResponse, Options, Profile, StartFailure, Status, StreamInfo, Trap,
+    TrapReason, Verdict, When,
 };
 
 use super::{end_of, held_by_auth, host, module, request, status, vm};
@@ -165,6 +165,37 @@ fn random_faults_are_repeated_by_their_seed() {
     };
     assert_eq!(run(1), run(1));
     assert_ne!(run(1), run(2));
+}
+
+#[test]
+fn no_fault_harms_the_host_and_every_trap_it_brings_is_known_by_it() {
+    for seed in 0..300 {
+        let faults = Faults::random(seed, 0.05);
+        let host = host(
+            "auth_by_http_call",
+            Options {
+                faults,
+                ..Options::default()
+            },
+        );
+        let exchange = || {
+            let mut vm = host.start_vm().map_err(|error| error.to_string())?;
+            let id = vm.open_stream(StreamInfo::default());
+            let told = |trap: Trap| {
+                assert!(trap.fault.is_some(), "seed {seed}: {trap}");
+                trap.to_string()
+            };
+            vm.request_headers(id, request("/"), true).map_err(told)?;
+            for call in vm.take_http_calls() {
+                let head = status(200);
+                vm.http_call_response(call.token, head, vec![], Headers::new())
+                    .map_err(told)?;
+            }
+            vm.response_headers(id, status(200), true).map_err(told)?;
+            vm.close(id).map_err(told)
+        };
+        let _: Result<(), String> = exchange();
+    }
 }
 
 #[test]

@@ -16,84 +16,33 @@ proxy_wasm::main! {{
 
 struct Probe;
 
+#[rustfmt::skip]
 unsafe extern "C" {
     fn proxy_log(level: u32, text: *const u8, len: usize) -> u32;
     fn proxy_get_log_level(level: *mut u32) -> u32;
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
     fn proxy_get_header_map_pairs(map: u32, pairs: *mut *mut u8, len: *mut usize) -> u32;
     fn proxy_set_header_map_pairs(map: u32, pairs: *const u8, len: usize) -> u32;
-    fn proxy_get_header_map_value(
-        map: u32,
-        n: *const u8,
-        nl: usize,
-        v: *mut *mut u8,
-        vl: *mut usize,
-    ) -> u32;
-    fn proxy_add_header_map_value(
-        map: u32,
-        n: *const u8,
-        nl: usize,
-        v: *const u8,
-        vl: usize,
-    ) -> u32;
-    fn proxy_replace_header_map_value(
-        map: u32,
-        n: *const u8,
-        nl: usize,
-        v: *const u8,
-        vl: usize,
-    ) -> u32;
+    fn proxy_get_header_map_value(map: u32, n: *const u8, nl: usize, v: *mut *mut u8, vl: *mut usize) -> u32;
+    fn proxy_add_header_map_value(map: u32, n: *const u8, nl: usize, v: *const u8, vl: usize) -> u32;
+    fn proxy_replace_header_map_value(map: u32, n: *const u8, nl: usize, v: *const u8, vl: usize) -> u32;
     fn proxy_remove_header_map_value(map: u32, n: *const u8, nl: usize) -> u32;
     fn proxy_get_header_map_size(map: u32, size: *mut usize) -> u32;
-    fn proxy_get_buffer_bytes(
-        buffer: u32,
-        start: usize,
-        len: usize,
-        b: *mut *mut u8,
-        bl: *mut usize,
-    ) -> u32;
+    fn proxy_get_buffer_bytes(buffer: u32, start: usize, len: usize, b: *mut *mut u8, bl: *mut usize) -> u32;
     fn proxy_get_buffer_status(buffer: u32, len: *mut usize, flags: *mut u32) -> u32;
-    fn proxy_set_buffer_bytes(
-        buffer: u32,
-        start: usize,
-        len: usize,
-        b: *const u8,
-        bl: usize,
-    ) -> u32;
+    fn proxy_set_buffer_bytes(buffer: u32, start: usize, len: usize, b: *const u8, bl: usize) -> u32;
     fn proxy_get_property(path: *const u8, pl: usize, v: *mut *mut u8, vl: *mut usize) -> u32;
     fn proxy_set_property(path: *const u8, pl: usize, v: *const u8, vl: usize) -> u32;
-    fn proxy_get_shared_data(
-        k: *const u8,
-        kl: usize,
-        v: *mut *mut u8,
-        vl: *mut usize,
-        cas: *mut u32,
-    ) -> u32;
-    fn proxy_resolve_shared_queue(
-        vm: *const u8,
-        vl: usize,
-        n: *const u8,
-        nl: usize,
-        t: *mut u32,
-    ) -> u32;
+    fn proxy_get_shared_data(k: *const u8, kl: usize, v: *mut *mut u8, vl: *mut usize, cas: *mut u32) -> u32;
+    fn proxy_resolve_shared_queue(vm: *const u8, vl: usize, n: *const u8, nl: usize, t: *mut u32) -> u32;
     fn proxy_enqueue_shared_queue(token: u32, v: *const u8, vl: usize) -> u32;
     fn proxy_dequeue_shared_queue(token: u32, v: *mut *mut u8, vl: *mut usize) -> u32;
     fn proxy_define_metric(kind: u32, n: *const u8, nl: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, by: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
     fn proxy_get_metric(id: u32, value: *mut u64) -> u32;
-    fn proxy_http_call(
-        u: *const u8,
-        ul: usize,
-        h: *const u8,
-        hl: usize,
-        b: *const u8,
-        bl: usize,
-        t: *const u8,
-        tl: usize,
-        timeout: u32,
-        token: *mut u32,
-    ) -> u32;
+    fn proxy_http_call(u: *const u8, ul: usize, h: *const u8, hl: usize, b: *const u8, bl: usize,
+        t: *const u8, tl: usize, timeout: u32, token: *mut u32) -> u32;
     fn proxy_grpc_send(token: u32, m: *const u8, ml: usize, end: u32) -> u32;
     fn proxy_grpc_cancel(token: u32) -> u32;
     fn proxy_grpc_close(token: u32) -> u32;
@@ -101,14 +50,8 @@ unsafe extern "C" {
     fn proxy_close_stream(stream: u32) -> u32;
     fn proxy_set_effective_context(id: u32) -> u32;
     fn proxy_done() -> u32;
-    fn proxy_call_foreign_function(
-        n: *const u8,
-        nl: usize,
-        a: *const u8,
-        al: usize,
-        r: *mut *mut u8,
-        rl: *mut usize,
-    ) -> u32;
+    fn proxy_call_foreign_function(n: *const u8, nl: usize, a: *const u8, al: usize, r: *mut *mut u8,
+        rl: *mut usize) -> u32;
 }
 
 /// Logs the phase and `call=status` for each call, calls that differ by an index joined as `call=s,s,s`.

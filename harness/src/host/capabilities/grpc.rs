@@ -138,18 +138,62 @@ fn cluster_of_grpc_service(message: &[u8]) -> Option<String> {
     String::from_utf8(first_field(first_field(message)?)?.to_vec()).ok()
 }
 
-/// The value of a length-delimited field 1, if all fields of the message are length-delimited and whole.
-fn first_field(message: &[u8]) -> Option<&[u8]> {
-    let (mut rest, mut found) = (message, None);
-    while let [tag, len, tail @ ..] = rest {
-        if tag & 7 != 2 || tag >> 3 == 0 || *len > 0x7f || tail.len() < *len as usize {
-            return None;
+/// The last length-delimited field 1 of a message; None if there is none or these bytes are no message.
+fn first_field(mut message: &[u8]) -> Option<&[u8]> {
+    const VARINT: u64 = 0;
+    const EIGHT_BYTES: u64 = 1;
+    const DELIMITED: u64 = 2;
+    const FOUR_BYTES: u64 = 5;
+    let mut found = None;
+    while !message.is_empty() {
+        let tag = varint(&mut message)?;
+        let len = match tag & 7 {
+            VARINT => {
+                varint(&mut message)?;
+                0
+            }
+            EIGHT_BYTES => 8,
+            DELIMITED => usize::try_from(varint(&mut message)?).ok()?,
+            FOUR_BYTES => 4,
+            _ => return None,
+        };
+        let (value, rest) = message.split_at_checked(len)?;
+        match (tag >> 3, tag & 7) {
+            (0, _) => return None,
+            (1, DELIMITED) => found = Some(value),
+            _ => {}
         }
-        let (value, after) = tail.split_at(*len as usize);
-        if tag >> 3 == 1 {
-            found = Some(value);
-        }
-        rest = after;
+        message = rest;
     }
-    if rest.is_empty() { found } else { None }
+    found
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    const MORE: u8 = 0x80;
+    let len = bytes.iter().take(10).position(|byte| byte & MORE == 0)? + 1;
+    let (number, rest) = bytes.split_at(len);
+    *bytes = rest;
+    Some(
+        number
+            .iter()
+            .rev()
+            .fold(0, |sum, byte| (sum << 7) | u64::from(byte & !MORE)),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grpc_service_names_its_cluster_and_a_plain_name_is_none() {
+        let name = "c".repeat(200);
+        // envoy_grpc { cluster_name, skip_envoy_headers }, timeout { seconds }
+        let inner = [&[0x0a, 200, 1][..], name.as_bytes(), &[0x28, 1]].concat();
+        let len = [(inner.len() as u8 & 0x7f) | 0x80, (inner.len() >> 7) as u8];
+        let message = [&[0x0a][..], &len, &inner, &[0x1a, 2, 0x08, 5]].concat();
+        assert_eq!(cluster_of_grpc_service(&message), Some(name));
+        assert_eq!(cluster_of_grpc_service(&message[..message.len() - 1]), None);
+        assert_eq!(cluster_of_grpc_service(b"limits"), None);
+    }
 }

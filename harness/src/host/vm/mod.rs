@@ -359,7 +359,6 @@ impl Vm {
         state.stop_iteration = false;
         state.allowance.exceeded = false;
         state.lines.clear();
-        state.last_fault = None;
         let fuel = state.shared.options.fuel.unwrap_or(u64::MAX);
         let result = self
             .store
