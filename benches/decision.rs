@@ -89,7 +89,7 @@ impl Busy {
             self.gauges.total -= 1;
             self.pool.view_mut().on_release(endpoint);
         }
-        self.now = self.now + Duration::from_millis(1);
+        self.now = self.now.after(Duration::from_millis(1));
     }
 
     fn pick(&mut self) {

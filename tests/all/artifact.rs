@@ -152,8 +152,7 @@ fn a_refused_configuration_says_why_in_the_log() {
     };
     let refused = Host::new(&module(), options)
         .start_vm()
-        .err()
-        .expect("a refusal");
+        .expect_err("a refusal");
     let refused = format!("{:?}", refused.logs);
     assert!(
         refused.contains("junheng: configuration refused: pools: has 0 entries; give 1 to 256"),

@@ -144,7 +144,7 @@ impl Proxy for Wasm {
         match self.host.metric(name) {
             None => 0,
             Some(Metric::Counter(value)) => value as i64,
-            Some(Metric::Gauge(value)) => value as i64,
+            Some(Metric::Gauge(value)) => value,
             Some(Metric::Histogram(summary)) => summary.count as i64,
         }
     }
