@@ -247,6 +247,40 @@ async fn a_killed_endpoint_refuses_and_comes_back_on_its_port() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_leaves_finishes_what_it_runs_and_refuses_the_rest() {
+    let (fleet, caller) = one(EndpointSpec::new(
+        "one",
+        Speed {
+            decode_us: 10_000.0,
+            ..Speed::INSTANT
+        },
+    ));
+    let endpoint = fleet.endpoint(0);
+    let running = tokio::spawn(async move { caller.chat("m", "hi").await });
+    while endpoint.stats().in_flight == 0 {
+        tokio::task::yield_now().await;
+    }
+    endpoint.order(Order::Leave).unwrap();
+    assert!(
+        tokio::net::TcpStream::connect(endpoint.address())
+            .await
+            .is_err()
+    );
+    let answer = running.await.unwrap().unwrap();
+    assert_eq!(
+        (answer.status, answer.header("connection")),
+        (StatusCode::OK, Some("close"))
+    );
+    endpoint.order(Order::Revive).unwrap();
+    assert!(
+        Caller::new(endpoint.address())
+            .chat("m", "hi")
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
 async fn a_hanging_request_ends_when_the_endpoint_is_killed() {
     let (fleet, caller) = one(instant());
     let endpoint = fleet.endpoint(0);

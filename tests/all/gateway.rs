@@ -64,6 +64,56 @@ fn guest(answers: [i32; 4], trap_at: i32) -> Module {
     Module::new(text.as_bytes()).unwrap()
 }
 
+/// A module that holds each request until a call to the cluster `all` was answered, and ticks.
+fn asking_guest() -> Module {
+    let fields = [
+        (":method", "GET"),
+        (":path", "/health"),
+        (":authority", "h"),
+    ];
+    let lengths = fields
+        .iter()
+        .flat_map(|(name, value)| [name.len(), value.len()]);
+    let mut headers: Vec<u8> = std::iter::once(fields.len())
+        .chain(lengths)
+        .flat_map(|n| (n as u32).to_le_bytes())
+        .collect();
+    for text in fields.iter().flat_map(|(name, value)| [name, value]) {
+        headers.extend(text.bytes().chain([0]));
+    }
+    let data: String = headers.iter().map(|byte| format!("\\{byte:02x}")).collect();
+    let text = format!(
+        r#"(module
+  (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+  (import "env" "proxy_http_call" (func $call (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_set_effective_context" (func $act_for (param i32) (result i32)))
+  (import "env" "proxy_continue_stream" (func $go_on (param i32) (result i32)))
+  (import "env" "proxy_set_tick_period_milliseconds" (func $tick (param i32) (result i32)))
+  (memory (export "memory") 2)
+  (global $held (mut i32) (i32.const 0))
+  (data (i32.const 0) "allaskedansweredticked")
+  (data (i32.const 100) "{data}")
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "malloc") (param i32) (result i32) (i32.const 65536))
+  (func (export "proxy_on_context_create") (param i32 i32))
+  (func (export "proxy_on_vm_start") (param i32 i32) (result i32) (drop (call $tick (i32.const 10))) (i32.const 1))
+  (func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.const 1))
+  (func (export "proxy_on_tick") (param i32) (drop (call $log (i32.const 2) (i32.const 16) (i32.const 6))))
+  (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+    (global.set $held (local.get 0))
+    (drop (call $call (i32.const 0) (i32.const 3) (i32.const 100) (i32.const {length})
+      (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1000) (i32.const 90)))
+    (drop (call $log (i32.const 2) (i32.const 3) (i32.const 5)))
+    (i32.const 1))
+  (func (export "proxy_on_http_call_response") (param i32 i32 i32 i32 i32)
+    (drop (call $log (i32.const 2) (i32.const 8) (i32.const 8)))
+    (drop (call $act_for (global.get $held)))
+    (drop (call $go_on (i32.const 0)))))"#,
+        length = headers.len()
+    );
+    Module::new(text.as_bytes()).unwrap()
+}
+
 /// A gateway with `guest` before a fleet of `endpoints` instant servers in the cluster `all`.
 struct Scene {
     fleet: Fleet,
@@ -577,6 +627,105 @@ async fn an_upgraded_connection_is_passed_through_both_ways() {
     assert_eq!(
         scene.log()[..2],
         ["request_headers 0", "response_headers 1"]
+    );
+}
+
+#[tokio::test]
+async fn a_request_held_for_a_call_goes_on_with_its_answer() {
+    let scene = scene(1, asking_guest(), |_| {});
+    let answer = scene.caller.get("/v1/models").await.unwrap();
+    assert_eq!(answer.status, StatusCode::OK);
+    let said: Vec<_> = scene
+        .log()
+        .into_iter()
+        .filter(|line| line != "ticked")
+        .collect();
+    assert_eq!(said, ["asked", "answered"]);
+    assert_eq!(scene.fleet.endpoint(0).stats().probes, 1);
+}
+
+#[tokio::test]
+async fn a_call_that_cannot_be_made_is_answered_too() {
+    let scene = scene(1, asking_guest(), |_| {});
+    scene.fleet.endpoint(0).order(Order::Kill).unwrap();
+    let answer = scene.caller.get("/v1/models").await.unwrap();
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(scene.log().contains(&"answered".to_owned()));
+}
+
+#[tokio::test]
+async fn every_vm_ticks_as_often_as_it_asks() {
+    let scene = scene(1, asking_guest(), |options| options.workers = 2);
+    let ticking = || {
+        let lines = scene.gateway.host().logs();
+        let vms = lines
+            .iter()
+            .filter(|line| line.text == "ticked")
+            .map(|line| line.vm);
+        vms.collect::<std::collections::BTreeSet<_>>().len()
+    };
+    // Two workers and the main thread.
+    while ticking() < 3 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn the_admin_port_has_the_counters() {
+    let scene = scene(1, guest(PASSING, NEVER), |_| {});
+    scene.caller.get("/v1/models").await.unwrap();
+    let page = Caller::new(scene.gateway.admin())
+        .get("/stats/prometheus")
+        .await
+        .unwrap();
+    let page = String::from_utf8(page.body.to_vec()).unwrap();
+    assert!(
+        page.contains("envoy_http_ingress_downstream_rq_total 1\n"),
+        "{page}"
+    );
+    assert!(
+        page.contains("envoy_cluster_upstream_rq_total 1\n"),
+        "{page}"
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_stops_reading_is_given_up() {
+    let specs = [EndpointSpec {
+        answer_tokens: 100_000,
+        ..EndpointSpec::new("e0", Speed::INSTANT)
+    }];
+    let fleet = Fleet::start(&specs).unwrap();
+    let mut options = GatewayOptions::new(guest(PASSING, NEVER));
+    options
+        .clusters
+        .insert("all".into(), vec![fleet.endpoint(0).address()]);
+    options.default_cluster = Some("all".into());
+    options.idle_timeout = Duration::from_millis(50);
+    let gateway = Gateway::start(options).unwrap();
+    let body = r#"{"model": "m", "stream": true, "messages": [{"role": "user", "content": "a"}]}"#;
+    let mut stream = TcpStream::connect(gateway.address()).unwrap();
+    write!(
+        stream,
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    while !gateway
+        .host()
+        .logs()
+        .iter()
+        .any(|line| line.text == "done 1")
+    {
+        tokio::task::yield_now().await;
+    }
+    while fleet.endpoint(0).stats().in_flight > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(
+        fleet.endpoint(0).stats().failures,
+        1,
+        "the answer was cut short"
     );
 }
 

@@ -57,6 +57,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             .map_or_else(Config::shipped, Config::read)?;
         let stage = Stage::set(&config, 1.0)?;
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
+        eprintln!("building junheng.wasm if it is out of date, and starting the proxy ...");
         let front = stage.open(args.host, listen).await?;
         introduce(&stage, &front)?;
         let mut terminated = signal(SignalKind::terminate())?;

@@ -30,7 +30,10 @@ pub enum Order {
     Reset,
     /// Close the listener and reset all connections: further connects are refused.
     Kill,
-    /// Listen again on the same port after [`Order::Kill`], and behave.
+    /// Shut down as a server does that is asked to: close the listener, finish what runs, then close
+    /// the connections.
+    Leave,
+    /// Listen again on the same port after [`Order::Kill`] or [`Order::Leave`], and behave.
     Revive,
     /// Report this GPU utilisation (0 to 1) instead of the share of busy slots.
     Gpu {
@@ -81,7 +84,7 @@ impl Default for Conduct {
 }
 
 impl Conduct {
-    /// Takes `order` into force. Kill and revive concern the socket; of them only the return to
+    /// Takes `order` into force. Kill, leave and revive concern the socket; of them only the return to
     /// good behaviour is kept here.
     pub fn take(&mut self, order: Order) {
         match order {
@@ -96,7 +99,7 @@ impl Conduct {
             Order::Hang => self.broken = Some(Fate::Hang),
             Order::Reset => self.broken = Some(Fate::Reset),
             Order::Gpu { utilisation } => self.gpu = Some(utilisation.clamp(0.0, 1.0)),
-            Order::Kill => {}
+            Order::Kill | Order::Leave => {}
         }
     }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming};
@@ -28,29 +28,45 @@ use super::stats::Received;
 
 type AnyBody = UnsyncBoxBody<Bytes, Infallible>;
 
-/// Answers `request`; `reset` breaks its connection.
+/// Answers `request`; `reset` breaks its connection. A server that leaves says so with each answer.
 pub async fn answer(
     server: Arc<Server>,
     peer: SocketAddr,
     reset: Arc<Notify>,
     request: Request<Incoming>,
 ) -> Result<Response<AnyBody>, Infallible> {
+    let keeps_alive = request.version() == Version::HTTP_11;
+    let mut response = respond_to(Arc::clone(&server), peer, reset, request).await;
+    if server.leaves() && keeps_alive {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+async fn respond_to(
+    server: Arc<Server>,
+    peer: SocketAddr,
+    reset: Arc<Notify>,
+    request: Request<Incoming>,
+) -> Response<AnyBody> {
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await else {
         // The client left in the middle of its body: nobody is there to read an answer.
-        return Ok(plain(StatusCode::BAD_REQUEST, "the body ended early"));
+        return plain(StatusCode::BAD_REQUEST, "the body ended early");
     };
     let body = body.to_bytes();
     let path = head.uri.path();
     if path == "/control" {
-        return Ok(control(&server, &head.method, &body).await);
+        return control(&server, &head.method, &body).await;
     }
     if !path.starts_with("/v1/") {
         server.seen().probes += 1;
-        return Ok(match hold_to(&server, &reset).await {
+        return match hold_to(&server, &reset).await {
             Err(status) => plain(status, "as ordered"),
             Ok(_) => page(&server, &head.method, path),
-        });
+        };
     }
     let received = receive(peer, &head, &body);
     let served = Served {
@@ -76,13 +92,13 @@ pub async fn answer(
             ),
             Some(api) => match Reply::to(api, &body, server.spec(), served.clone()) {
                 Err(refusal) => json_response(refusal.status, &refusal.body(api)),
-                Ok(reply) => return Ok(generate(server, visit, reply, slow, &served).await),
+                Ok(reply) => return generate(server, visit, reply, slow, &served).await,
             },
         },
     };
     visit.failed = response.status().as_u16() >= 400;
     sign(&server, &mut response, &served);
-    Ok(response)
+    response
 }
 
 /// Waits out, or acts on, the orders in force: how slow to be, or which status to fail with.

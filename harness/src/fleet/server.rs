@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 
@@ -29,10 +30,31 @@ pub struct Server {
     conduct: Mutex<Conduct>,
     stats: Mutex<Stats>,
     meters: Mutex<Meters>,
-    /// The task that accepts, while there is one; the sender ends it.
-    accepting: Mutex<Option<(watch::Sender<bool>, JoinHandle<()>)>>,
+    accepting: Mutex<Option<Accepting>>,
     fleet: OnceLock<Vec<Weak<Server>>>,
 }
+
+/// The task that accepts connections and serves them to their end.
+struct Accepting {
+    phase: watch::Sender<Phase>,
+    task: JoinHandle<()>,
+}
+
+/// How far a listener's life has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Open,
+    /// Asked to close.
+    Leaving,
+    /// Closed; what runs is finished.
+    Left,
+    /// Closed; connections are reset.
+    Killed,
+}
+
+/// How long connections are still served after the listener closed. A request may be on its way on
+/// one that looks idle from here; a server that closes it then loses that request.
+const LINGER: Duration = Duration::from_millis(250);
 
 impl Server {
     /// Binds and starts one server a spec, each knowing the others for `/control`.
@@ -118,24 +140,47 @@ impl Server {
         match order {
             Order::Kill => {
                 let accepting = self.accepting().take();
-                if let Some((stop, task)) = accepting {
-                    let _ = stop.send(true);
+                if let Some(Accepting { phase, task }) = accepting {
+                    phase.send_replace(Phase::Killed);
                     let _ = task.await;
                 }
             }
-            Order::Revive if self.accepting().is_none() => {
-                self.listen(TcpListener::bind(self.address).await?)
+            Order::Leave => {
+                let phase = self
+                    .accepting()
+                    .as_ref()
+                    .map(|accepting| accepting.phase.clone());
+                if let Some(phase) = phase.filter(|phase| *phase.borrow() == Phase::Open) {
+                    phase.send_replace(Phase::Leaving);
+                    let _ = phase
+                        .subscribe()
+                        .wait_for(|phase| *phase > Phase::Leaving)
+                        .await;
+                }
             }
+            Order::Revive if !self.listens() => self.listen(TcpListener::bind(self.address).await?),
             _ => {}
         }
         self.conduct().take(order);
         Ok(())
     }
 
+    /// Whether the answers to come should end their connections.
+    pub fn leaves(&self) -> bool {
+        !self.listens()
+    }
+
+    fn listens(&self) -> bool {
+        self.accepting()
+            .as_ref()
+            .is_some_and(|accepting| *accepting.phase.borrow() == Phase::Open)
+    }
+
     fn listen(self: &Arc<Self>, listener: TcpListener) {
-        let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(accept(Arc::downgrade(self), listener, stopped));
-        *self.accepting() = Some((stop, task));
+        let phase = watch::Sender::new(Phase::Open);
+        let task = tokio::spawn(accept(Arc::downgrade(self), listener, phase.clone()));
+        // What a server that left still has to finish, it finishes by itself.
+        *self.accepting() = Some(Accepting { phase, task });
     }
 
     fn conduct(&self) -> MutexGuard<'_, Conduct> {
@@ -144,16 +189,17 @@ impl Server {
             .expect("nothing panics while giving orders")
     }
 
-    fn accepting(&self) -> MutexGuard<'_, Option<(watch::Sender<bool>, JoinHandle<()>)>> {
+    fn accepting(&self) -> MutexGuard<'_, Option<Accepting>> {
         self.accepting
             .lock()
             .expect("nothing panics while giving orders")
     }
 }
 
-/// Accepts until stopped, then closes the listener first and resets the connections after, so that
+/// Accepts until told otherwise, then closes the listener first and the connections after, so that
 /// nobody whose connection was reset finds the port still open.
-async fn accept(server: Weak<Server>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
+async fn accept(server: Weak<Server>, listener: TcpListener, phase: watch::Sender<Phase>) {
+    let mut changed = phase.subscribe();
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -165,13 +211,20 @@ async fn accept(server: Weak<Server>, listener: TcpListener, mut stopped: watch:
                 };
                 let Some(server) = server.upgrade() else { return };
                 server.seen().connections += 1;
-                connections.spawn(connection(server, stream, peer, stopped.clone()));
+                connections.spawn(connection(server, stream, peer, phase.subscribe()));
             }
-            _ = stopped.changed() => break,
+            _ = changed.changed() => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
         }
     }
     drop(listener);
+    phase.send_if_modified(|phase| {
+        let leaving = *phase == Phase::Leaving;
+        if leaving {
+            *phase = Phase::Left;
+        }
+        leaving
+    });
     while connections.join_next().await.is_some() {}
 }
 
@@ -180,7 +233,7 @@ async fn connection(
     server: Arc<Server>,
     stream: TcpStream,
     peer: SocketAddr,
-    mut stopped: watch::Receiver<bool>,
+    mut phase: watch::Receiver<Phase>,
 ) {
     let _ = stream.set_nodelay(true);
     // The connection owns the stream; a second descriptor of the same socket is what lets a reset be
@@ -196,11 +249,25 @@ async fn connection(
             serve::answer(Arc::clone(&server), peer, Arc::clone(&reset), request)
         })
     });
-    let to_reset = tokio::select! {
-        // How a client ended its connection is no concern of a server.
-        _ = serving => false,
-        () = reset.notified() => true,
-        _ = stopped.changed() => true,
+    let mut leaving = phase.clone();
+    let lingered = async {
+        let _ = leaving.wait_for(|phase| *phase == Phase::Left).await;
+        tokio::time::sleep(LINGER).await;
+    };
+    let mut serving = pin!(serving);
+    let mut lingered = pin!(lingered);
+    let mut lingers = true;
+    let to_reset = loop {
+        tokio::select! {
+            // How a client ended its connection is no concern of a server.
+            _ = serving.as_mut() => break false,
+            () = reset.notified() => break true,
+            _ = phase.wait_for(|phase| *phase == Phase::Killed) => break true,
+            () = lingered.as_mut(), if lingers => {
+                lingers = false;
+                serving.as_mut().graceful_shutdown();
+            }
+        }
     };
     if to_reset && let Ok(socket) = TcpStream::from_std(socket.into()) {
         let _ = socket.set_zero_linger();
