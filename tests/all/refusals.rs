@@ -16,11 +16,15 @@ fn config() -> Value {
 fn refused(on: On, body: &[u8]) -> Refused {
     let mut proxy = proxy(on, &config(), 1);
     let refused = chat_bytes(&mut *proxy, 0, body).1.refused();
+    proxy.tick(0);
     assert_eq!(
         proxy.metric(&format!("junheng.refused.{}", refused.error("code"))),
         1
     );
-    assert_eq!(proxy.metric("junheng.pool.all.in_flight"), 0);
+    assert_eq!(
+        proxy.metric("junheng.endpoint.all.10.0.0.1:80.in_flight"),
+        0
+    );
     refused
 }
 
@@ -115,6 +119,7 @@ fn a_body_over_the_limit_is_413_however_it_comes(on: On) {
 
     let (_, step) = chat_bytes(&mut *proxy, 0, &[b' '; 65_537]);
     assert_eq!(step.refused().error("code"), "request_too_large");
+    proxy.tick(0);
     assert_eq!(proxy.metric("junheng.refused.request_too_large"), 3);
 }
 

@@ -62,13 +62,6 @@ unsafe extern "C" {
         length: usize,
     ) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, length: *mut usize) -> u32;
-    fn proxy_get_header_map_value(
-        map: u32,
-        name: *const u8,
-        name_size: usize,
-        data: *mut *mut u8,
-        length: *mut usize,
-    ) -> u32;
     fn proxy_replace_header_map_value(
         map: u32,
         name: *const u8,
@@ -135,14 +128,6 @@ pub fn headers(map: Map) -> Result<Headers> {
     let block =
         owned(|data, length| unsafe { proxy_get_header_map_pairs(map as u32, data, length) })?;
     Headers::from_block(block).ok_or(Failed(SERIALIZATION_FAILURE))
-}
-
-/// The value of one of `map`'s headers.
-pub fn header(map: Map, name: &str) -> Result<Vec<u8>> {
-    // SAFETY: the host reads `name`, and writes both places or neither.
-    owned(|data, length| unsafe {
-        proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), data, length)
-    })
 }
 
 /// Sets a header, in the place of all of that name.

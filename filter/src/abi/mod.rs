@@ -6,7 +6,7 @@
 
 mod contexts;
 mod hostcalls;
-mod meters;
+mod proxy;
 mod root;
 mod stream;
 
@@ -79,18 +79,11 @@ extern "C" fn proxy_on_response_body(id: u32, size: usize, _end: u32) -> u32 {
     CONTINUE
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_log(id: u32) {
-    with_stream(id, |stream| stream.end());
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_done(_id: u32) -> u32 {
-    true.into()
-}
-
+/// The end of a stream, however it came. `proxy_on_log` and `proxy_on_done` come just before it, in an
+/// order that hosts do not agree on, and each would cost a call into the VM: they are not exported.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_delete(id: u32) {
     with_stream(id, |stream| stream.end());
+    with_root(id, |root| root.retire());
     contexts::delete(id);
 }

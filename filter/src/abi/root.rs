@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::flow::Worker;
 
 use super::hostcalls::{self, Buffer, Level};
-use super::meters::Metrics;
+use super::proxy::Proxy;
 
 /// One configuration. Streams keep the worker that they began under, so that a change of configuration
 /// finds its way back for each of them.
@@ -53,13 +53,24 @@ impl Root {
             );
         }
         let (pools, routes) = (config.pools.len(), config.routes.len());
-        let worker = Worker::new(config, seed(), &mut Metrics);
+        let worker = Worker::new(config, seed(), &mut Proxy);
         self.worker = Some(Rc::new(RefCell::new(worker)));
         hostcalls::log(
             Level::Info,
             &format!("junheng: configured with {pools} pools and {routes} routes"),
         );
         true
+    }
+
+    /// The configuration has been replaced; its streams may still be on their way.
+    pub fn retire(&mut self) {
+        if let Some(mut worker) = self
+            .worker
+            .as_ref()
+            .and_then(|worker| worker.try_borrow_mut().ok())
+        {
+            worker.on_retired(&mut Proxy);
+        }
     }
 
     /// Time has passed.
@@ -69,7 +80,7 @@ impl Root {
             .as_ref()
             .and_then(|worker| worker.try_borrow_mut().ok())
         {
-            worker.on_tick(&mut Metrics);
+            worker.on_tick(&mut Proxy);
         }
     }
 }

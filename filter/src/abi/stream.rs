@@ -4,11 +4,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::flow::{DECISION, Forward, Refusal, ResponseStart, Stream, Verdict, Worker, is_ours};
-use crate::values::clock::Instant;
 use crate::values::headers::Headers;
 
 use super::hostcalls::{self, Buffer, Failed, Level, Map};
-use super::meters::Metrics;
+use super::proxy::Proxy;
 use super::{CONTINUE, PAUSE};
 
 /// One request and its response.
@@ -36,7 +35,7 @@ impl HttpStream {
     pub fn request_headers(&mut self, end: bool) -> u32 {
         let verdict = match hostcalls::headers(Map::Request).and_then(without_ours) {
             Ok(headers) => self.decide(|stream, worker| {
-                stream.on_request_headers(worker, headers, end, now(), &mut Metrics)
+                stream.on_request_headers(worker, headers, end, &mut Proxy)
             }),
             Err(_) => self.unreadable(),
         };
@@ -55,8 +54,8 @@ impl HttpStream {
         if end {
             return self.request_complete();
         }
-        let verdict = self
-            .decide(|stream, worker| stream.on_request_body_growing(worker, size, &mut Metrics));
+        let verdict =
+            self.decide(|stream, worker| stream.on_request_body_growing(worker, size, &mut Proxy));
         self.carry_out(verdict)
     }
 
@@ -77,16 +76,16 @@ impl HttpStream {
             held => hostcalls::buffer(Buffer::RequestBody, held),
         };
         let verdict = match body {
-            Ok(body) => self.decide(|stream, worker| {
-                stream.on_request_body(worker, &body, now(), &mut Metrics)
-            }),
+            Ok(body) => {
+                self.decide(|stream, worker| stream.on_request_body(worker, &body, &mut Proxy))
+            }
             Err(_) => self.unreadable(),
         };
         self.carry_out(verdict)
     }
 
     fn unreadable(&mut self) -> Verdict {
-        self.decide(|stream, worker| stream.on_unreadable_request(worker, &mut Metrics))
+        self.decide(|stream, worker| stream.on_unreadable_request(worker, &mut Proxy))
     }
 
     fn decide(&mut self, decide: impl FnOnce(&mut Stream, &mut Worker) -> Verdict) -> Verdict {
@@ -159,9 +158,9 @@ impl HttpStream {
         };
         let decision = self
             .stream
-            .on_response_headers(&mut worker, start, now(), &mut Metrics);
+            .on_response_headers(&mut worker, start, &mut Proxy);
         if end {
-            self.stream.on_first_byte(&mut worker, now(), &mut Metrics);
+            self.stream.on_first_byte(&mut worker, &mut Proxy);
         }
         if let Some(decision) = decision {
             // The answer is worth more than its explanation.
@@ -174,7 +173,7 @@ impl HttpStream {
         if self.stream.awaits_first_byte()
             && let Ok(mut worker) = self.worker.try_borrow_mut()
         {
-            self.stream.on_first_byte(&mut worker, now(), &mut Metrics);
+            self.stream.on_first_byte(&mut worker, &mut Proxy);
         }
         if size > 0 && self.stream.wants_response_body() {
             match hostcalls::buffer(Buffer::ResponseBody, size) {
@@ -187,7 +186,7 @@ impl HttpStream {
     /// The stream is over.
     pub fn end(&mut self) {
         if let Ok(mut worker) = self.worker.try_borrow_mut() {
-            self.stream.on_end(&mut worker, &mut Metrics);
+            self.stream.on_end(&mut worker, &mut Proxy);
         }
     }
 }
@@ -202,16 +201,28 @@ fn without_ours(headers: Headers) -> Result<Headers, Failed> {
 
 /// What the host tells of a response; `None` where it has no status.
 fn response_start() -> Option<ResponseStart> {
-    let status = hostcalls::header(Map::Response, ":status").ok()?;
-    let status = std::str::from_utf8(&status).ok()?.parse().ok()?;
+    let headers = hostcalls::headers(Map::Response).ok()?;
+    let status = headers.first_str(":status")?.parse().ok()?;
     Some(ResponseStart {
         status,
-        attempts: hostcalls::property("upstream\0request_attempt_count")
-            .ok()
-            .and_then(|count| number(&count))
-            .unwrap_or(1),
+        attempts: attempts(&headers),
         by_proxy: status >= 500 && !from_upstream(),
     })
+}
+
+/// How many endpoints were tried. Where Envoy is told to write it into the response
+/// (`include_attempt_count_in_response`) it has come with the headers, and saves the property's look-up,
+/// the dearest call of a response.
+fn attempts(headers: &Headers) -> u32 {
+    let written = headers
+        .first_str("x-envoy-attempt-count")
+        .and_then(|count| count.parse().ok());
+    let told = || {
+        hostcalls::property("upstream\0request_attempt_count")
+            .ok()
+            .and_then(|count| number(&count))
+    };
+    written.or_else(told).unwrap_or(1)
 }
 
 /// Whether a failed response is an endpoint's fault, by Envoy's response code details: `via_upstream` for
@@ -227,10 +238,4 @@ fn number(bytes: &[u8]) -> Option<u32> {
         Ok(bytes) => u32::try_from(u64::from_le_bytes(bytes)).ok(),
         Err(_) => std::str::from_utf8(bytes).ok()?.parse().ok(),
     }
-}
-
-/// The monotonic clock; its origin if the host has none, which makes every duration zero and no decision
-/// impossible.
-fn now() -> Instant {
-    hostcalls::now().unwrap_or_default()
 }

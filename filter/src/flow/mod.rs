@@ -3,9 +3,10 @@
 //! headers -> the client's copies of our headers removed -> identity -> (body complete) request facts ->
 //! rule -> pools -> endpoint -> verdict. Response: status -> who answered -> first byte -> usage -> end.
 //!
-//! A flow asks its proxy for nothing but meters ([`crate::ports`]); what it wants done it returns as a
+//! A flow asks its proxy for nothing but the time and meters ([`crate::ports`]); what it wants done it returns as a
 //! [`Verdict`], and the floor above carries it out. That keeps every decision testable without a proxy.
 
+mod counter;
 mod place;
 mod refusal;
 mod request;

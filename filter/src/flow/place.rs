@@ -18,7 +18,7 @@ use crate::values::units::Tokens;
 use super::request::{Asked, Kind};
 use super::stream::{Learning, Placed};
 use super::verdict::{CLUSTER, DESTINATION, Forward, POOL, Refusal, Verdict, WEIGHT};
-use super::worker::{PoolGauges, count};
+use super::worker::PoolGauges;
 use super::{Stream, Worker};
 
 /// A request as rules and balancers look at it.
@@ -42,6 +42,7 @@ struct Choice {
     /// The model as asked for and as sent, where they are known.
     models: [Option<ModelId>; 2],
     input: Option<Tokens>,
+    dispatched: Instant,
 }
 
 impl Stream {
@@ -51,7 +52,6 @@ impl Stream {
         worker: &mut Worker,
         asked: &Asked,
         body: &[u8],
-        now: Instant,
         host: &mut dyn Host,
     ) -> Verdict {
         let facts = match asked.kind {
@@ -62,10 +62,10 @@ impl Stream {
             Kind::Realtime(_) | Kind::Plain => None,
         };
         let subject = Subject::new(&worker.config, asked, facts.as_ref());
-        match choose(worker, &subject, now, host) {
+        match choose(worker, &subject, host) {
             Ok(choice) => {
                 let forward = forward(worker, &choice, body, facts.as_ref());
-                self.placed = Some(placed(worker, choice, facts.as_ref(), now, host));
+                self.placed = Some(placed(worker, choice, facts.as_ref()));
                 Verdict::Forward(forward)
             }
             Err(refusal) => worker.refuse(refusal, host),
@@ -127,7 +127,6 @@ fn key(bytes: &[u8]) -> u64 {
 fn choose(
     worker: &mut Worker,
     subject: &Subject<'_>,
-    now: Instant,
     host: &mut dyn Host,
 ) -> Result<Choice, Refusal> {
     let config = Rc::clone(&worker.config);
@@ -137,7 +136,8 @@ fn choose(
             .map(|facts| worker.estimator.tokens(model.map(|id| id.0), &facts.text))
     };
     let asked_model = subject.model.and_then(|model| config.model(model));
-    let rule = route::rule(&config, &subject.query(estimate(worker, asked_model)));
+    let asked_input = estimate(worker, asked_model);
+    let rule = route::rule(&config, &subject.query(asked_input));
     let (route_id, route) = rule.ok_or_else(|| {
         subject
             .model
@@ -147,16 +147,20 @@ fn choose(
     let alias = subject.model.and_then(|model| route.alias_of(model));
     let model = alias.or(subject.model);
     let sent_model = model.and_then(|model| config.model(model));
-    let input = estimate(worker, sent_model);
+    let input = match sent_model == asked_model {
+        true => asked_input,
+        false => estimate(worker, sent_model),
+    };
     let output = subject.facts.and_then(|facts| facts.max_output);
     let need = input.map(|input| input.saturating_add(output.unwrap_or_default()));
 
+    let now = host.now();
     let mut dropped = Vec::new();
     for &pool in &route.pools {
         match route::fit(&config, pool, model, need) {
             Err(Unfit::Model) => dropped.push((pool, DroppedBy::Model)),
             Err(Unfit::Window(_)) => dropped.push((pool, DroppedBy::Window)),
-            Ok(()) => match pick(worker, &config, pool, subject, route.attempts, now, host) {
+            Ok(()) => match pick(worker, &config, pool, subject, (route.attempts, now), host) {
                 None => dropped.push((pool, DroppedBy::Endpoints)),
                 Some(order) => {
                     let alias = alias.map(str::to_owned);
@@ -169,6 +173,7 @@ fn choose(
                         alias,
                         models,
                         input,
+                        dispatched: now,
                     });
                 }
             },
@@ -183,8 +188,7 @@ fn pick(
     config: &Config,
     id: PoolId,
     subject: &Subject<'_>,
-    attempts: usize,
-    now: Instant,
+    (attempts, now): (usize, Instant),
     host: &mut dyn Host,
 ) -> Option<Order> {
     let key = subject.key(config.pool(id)?.balance.key.as_ref());
@@ -259,22 +263,16 @@ fn forward(worker: &Worker, choice: &Choice, body: &[u8], facts: Option<&Facts>)
 }
 
 /// What is kept of the decision until the response has ended.
-fn placed(
-    worker: &mut Worker,
-    choice: Choice,
-    facts: Option<&Facts>,
-    now: Instant,
-    host: &mut dyn Host,
-) -> Placed {
-    if let (Some(pool), Some(input)) = (worker.pools.get(choice.pool.0), choice.input) {
-        count(host, pool.meters.input_tokens, input.0.into());
+fn placed(worker: &mut Worker, choice: Choice, facts: Option<&Facts>) -> Placed {
+    if let (Some(pool), Some(input)) = (worker.pools.get_mut(choice.pool.0), choice.input) {
+        pool.meters.input_tokens.add(input.0);
     }
     Placed {
         route: choice.route,
         pool: choice.pool,
         carrier: choice.order.first().unwrap_or_default(),
         order: choice.order,
-        dispatched: Some(now),
+        dispatched: Some(choice.dispatched),
         input: choice.input,
         output: facts.and_then(|facts| facts.max_output),
         dropped: choice.dropped,
@@ -289,6 +287,10 @@ fn placed(
 fn learning(worker: &mut Worker, facts: &Facts, models: [Option<ModelId>; 2]) -> Option<Learning> {
     const KNOWN_AFTER: u32 = 64;
     const THEN_ONE_IN: usize = 16;
+    if facts.text.ids > 0 {
+        // They are counted, not estimated: nothing can be learned.
+        return None;
+    }
     let sent = models[1]?;
     let known = worker.estimator.samples(sent.0) >= KNOWN_AFTER;
     (!known || worker.rng.below(THEN_ONE_IN) == 0).then(|| Learning {

@@ -4,7 +4,6 @@ use crate::config::{Config, Readers, Upgrades};
 use crate::identity;
 use crate::ports::Host;
 use crate::request::Api;
-use crate::values::clock::Instant;
 use crate::values::headers::Headers;
 
 use super::verdict::{Refusal, Verdict};
@@ -33,7 +32,6 @@ impl Stream {
         worker: &mut Worker,
         headers: Headers,
         end: bool,
-        now: Instant,
         host: &mut dyn Host,
     ) -> Verdict {
         self.shown = may_see_decisions(&worker.config, &headers);
@@ -47,7 +45,7 @@ impl Stream {
             self.asked = Some(asked);
             return Verdict::Hold;
         }
-        self.decide(worker, &asked, &[], now, host)
+        self.decide(worker, &asked, &[], host)
     }
 
     /// Whether the body is awaited: what comes of it must be held, and handed over when it is complete.
@@ -75,14 +73,13 @@ impl Stream {
         &mut self,
         worker: &mut Worker,
         body: &[u8],
-        now: Instant,
         host: &mut dyn Host,
     ) -> Verdict {
         match self.asked.take() {
             Some(_) if body.len() > worker.config.body_limit => {
                 worker.refuse(Refusal::too_large(worker.config.body_limit), host)
             }
-            Some(asked) => self.decide(worker, &asked, body, now, host),
+            Some(asked) => self.decide(worker, &asked, body, host),
             None => worker.refuse(Refusal::unreadable(), host),
         }
     }

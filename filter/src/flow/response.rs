@@ -4,10 +4,9 @@ use crate::config::Config;
 use crate::ports::Host;
 use crate::report::decision::Decision;
 use crate::report::metrics::StatusClass;
-use crate::values::clock::Instant;
 
 use super::stream::Placed;
-use super::worker::{PoolState, count};
+use super::worker::PoolState;
 use super::{Stream, Worker};
 
 /// What the proxy tells of a response's beginning.
@@ -27,7 +26,6 @@ impl Stream {
         &mut self,
         worker: &mut Worker,
         start: ResponseStart,
-        now: Instant,
         host: &mut dyn Host,
     ) -> Option<String> {
         let placed = self.placed.as_mut()?;
@@ -35,8 +33,9 @@ impl Stream {
         placed.status = Some(start.status);
         placed.learning.take_if(|_| start.status >= 300);
         if !start.by_proxy {
-            follow_retries(placed, pool, start.attempts, now, host);
+            follow_retries(placed, pool, start.attempts, host);
             if start.status >= 500 {
+                let now = host.now();
                 pool.endpoints.view_mut().on_failure(placed.carrier, now);
             }
         }
@@ -63,7 +62,7 @@ impl Stream {
     }
 
     /// The first byte of the response's body has come.
-    pub fn on_first_byte(&mut self, worker: &mut Worker, now: Instant, host: &mut dyn Host) {
+    pub fn on_first_byte(&mut self, worker: &mut Worker, host: &mut dyn Host) {
         let Some(placed) = self.placed.as_mut() else {
             return;
         };
@@ -72,17 +71,16 @@ impl Stream {
             return;
         };
         let answered = placed.status.is_some_and(|status| status < 400);
-        if let Some(ttft) = placed
-            .dispatched
-            .filter(|_| answered)
-            .map(|dispatched| now.since(dispatched))
-        {
-            pool.endpoints
-                .view_mut()
-                .on_first_byte(placed.carrier, ttft, now);
-            if let Some(meter) = pool.meters.ttft {
-                host.record(meter, u64::try_from(ttft.as_millis()).unwrap_or(u64::MAX));
-            }
+        let Some(dispatched) = placed.dispatched.filter(|_| answered) else {
+            return;
+        };
+        let now = host.now();
+        let ttft = now.since(dispatched);
+        pool.endpoints
+            .view_mut()
+            .on_first_byte(placed.carrier, ttft, now);
+        if let Some(meter) = pool.meters.ttft {
+            host.record(meter, u64::try_from(ttft.as_millis()).unwrap_or(u64::MAX));
         }
     }
 
@@ -113,15 +111,12 @@ impl Stream {
         if let Some(pool) = worker.pools.get_mut(placed.pool.0) {
             pool.endpoints.view_mut().on_release(placed.carrier);
             pool.meters.release(placed.carrier, host);
-            count(
-                host,
-                pool.meters.requests(StatusClass::of(placed.status)),
-                1,
-            );
+            pool.meters.count_request(StatusClass::of(placed.status));
             if placed.status.is_some_and(|status| status < 500) {
                 pool.endpoints.view_mut().on_answer(placed.carrier);
             }
         }
+        worker.on_stream_end(host);
         let Some(learning) = placed.learning else {
             return;
         };
@@ -135,24 +130,15 @@ impl Stream {
 
 /// Moves the request in the in-flight counts to the endpoint that answered, and charges those that were
 /// tried before it: a proxy retries behind the filter's back and tells only how often.
-fn follow_retries(
-    placed: &mut Placed,
-    pool: &mut PoolState,
-    attempts: u32,
-    now: Instant,
-    host: &mut dyn Host,
-) {
+fn follow_retries(placed: &mut Placed, pool: &mut PoolState, attempts: u32, host: &mut dyn Host) {
     let failed = (attempts as usize).saturating_sub(1);
     if failed == 0 {
         return;
     }
-    count(
-        host,
-        pool.meters.retries,
-        i64::from(attempts.saturating_sub(1)),
-    );
+    pool.meters.retries.add(attempts.saturating_sub(1));
     // What the first endpoints cost is not the last one's slowness, and how much it was nobody tells.
     placed.dispatched = None;
+    let now = host.now();
     for endpoint in placed.order.iter().take(failed) {
         pool.endpoints.view_mut().on_failure(endpoint, now);
     }

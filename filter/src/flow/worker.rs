@@ -13,6 +13,7 @@ use crate::report::metrics::{self, StatusClass};
 use crate::request::Estimator;
 use crate::values::rng::Rng;
 
+use super::counter::Counter;
 use super::{Refusal, Verdict};
 
 /// One worker of the proxy, under one configuration.
@@ -22,7 +23,9 @@ pub struct Worker {
     pub(super) estimator: Estimator,
     pub(super) rng: Rng,
     /// Counters of refusals by their codes, each defined when it is first needed.
-    refused: Vec<(&'static str, Option<Meter>)>,
+    refused: Vec<(&'static str, Counter)>,
+    /// Whether the configuration has been replaced: no tick will come any more.
+    retired: bool,
 }
 
 /// A pool as one worker sees it.
@@ -34,10 +37,11 @@ pub(super) struct PoolState {
 /// A pool's meters. Each may be missing, where the host refused to define it.
 pub(super) struct PoolMeters {
     endpoints: Vec<Option<Meter>>,
+    /// Only where the algorithm asks for it; elsewhere it would cost two calls a request to say a sum.
     total: Option<Meter>,
-    requests: [Option<Meter>; StatusClass::ALL.len()],
-    pub(super) input_tokens: Option<Meter>,
-    pub(super) retries: Option<Meter>,
+    requests: [Counter; StatusClass::ALL.len()],
+    pub(super) input_tokens: Counter,
+    pub(super) retries: Counter,
     pub(super) ttft: Option<Meter>,
 }
 
@@ -68,10 +72,11 @@ impl Worker {
             pools,
             rng,
             refused: Vec::new(),
+            retired: false,
         }
     }
 
-    /// Takes the other workers' in-flight counts into this worker's view.
+    /// Takes the other workers' in-flight counts into this worker's view, and tells the host what was counted.
     pub fn on_tick(&mut self, host: &mut dyn Host) {
         for pool in &mut self.pools {
             for (endpoint, meter) in pool.meters.endpoints.iter().enumerate() {
@@ -80,22 +85,42 @@ impl Worker {
                 }
             }
         }
+        self.tell_counts(host);
+    }
+
+    /// The configuration has been replaced; streams that began under it may still be on their way.
+    pub fn on_retired(&mut self, host: &mut dyn Host) {
+        self.retired = true;
+        self.tell_counts(host);
+    }
+
+    /// A stream has ended. Where no tick will come, what it counted is told at once.
+    pub(super) fn on_stream_end(&mut self, host: &mut dyn Host) {
+        if self.retired {
+            self.tell_counts(host);
+        }
+    }
+
+    fn tell_counts(&mut self, host: &mut dyn Host) {
+        let pools = self
+            .pools
+            .iter_mut()
+            .flat_map(|pool| pool.meters.counters());
+        let refusals = self.refused.iter_mut().map(|(_, counter)| counter);
+        pools.chain(refusals).for_each(|counter| counter.tell(host));
     }
 
     /// Counts `refusal` and makes it the verdict.
     pub(super) fn refuse(&mut self, refusal: Refusal, host: &mut dyn Host) -> Verdict {
         let code = refusal.code;
-        let known = self
-            .refused
-            .iter()
-            .find(|(known, _)| *known == code)
-            .map(|(_, meter)| *meter);
-        let meter = known.unwrap_or_else(|| {
-            let meter = host.define(Kind::Counter, &metrics::refused(code));
-            self.refused.push((code, meter));
-            meter
-        });
-        count(host, meter, 1);
+        match self.refused.iter_mut().find(|(known, _)| *known == code) {
+            Some((_, counter)) => counter.add(1),
+            None => {
+                let mut counter = Counter::define(host, &metrics::refused(code));
+                counter.add(1);
+                self.refused.push((code, counter));
+            }
+        }
         Verdict::Refuse(refusal)
     }
 }
@@ -129,36 +154,48 @@ fn algorithm(algorithm: Algorithm) -> balance::Algorithm {
 impl PoolMeters {
     fn new(pool: &Pool, addresses: &[String], host: &mut dyn Host) -> PoolMeters {
         let name = pool.name.as_str();
-        let mut define = |kind, name: String| host.define(kind, &name);
+        let hashes = pool.balance.algorithm == Algorithm::ConsistentHash;
         PoolMeters {
             endpoints: addresses
                 .iter()
-                .map(|address| define(Kind::Gauge, metrics::endpoint_in_flight(name, address)))
+                .map(|address| {
+                    host.define(Kind::Gauge, &metrics::endpoint_in_flight(name, address))
+                })
                 .collect(),
-            total: define(Kind::Gauge, metrics::pool_in_flight(name)),
+            total: hashes
+                .then(|| host.define(Kind::Gauge, &metrics::pool_in_flight(name)))
+                .flatten(),
             requests: StatusClass::ALL
-                .map(|class| define(Kind::Counter, metrics::pool_requests(name, class))),
-            input_tokens: define(Kind::Counter, metrics::pool_input_tokens(name)),
-            retries: define(Kind::Counter, metrics::pool_retries(name)),
-            ttft: define(Kind::Histogram, metrics::pool_ttft(name)),
+                .map(|class| Counter::define(host, &metrics::pool_requests(name, class))),
+            input_tokens: Counter::define(host, &metrics::pool_input_tokens(name)),
+            retries: Counter::define(host, &metrics::pool_retries(name)),
+            ttft: host.define(Kind::Histogram, &metrics::pool_ttft(name)),
         }
     }
 
-    pub(super) fn requests(&self, class: StatusClass) -> Option<Meter> {
-        self.requests.get(class as usize).copied().flatten()
+    pub(super) fn count_request(&mut self, class: StatusClass) {
+        if let Some(counter) = self.requests.get_mut(class as usize) {
+            counter.add(1);
+        }
+    }
+
+    fn counters(&mut self) -> impl Iterator<Item = &mut Counter> {
+        self.requests
+            .iter_mut()
+            .chain([&mut self.input_tokens, &mut self.retries])
     }
 
     /// Adds a request to an endpoint's count. The pool's goes first here and last in
     /// [`PoolMeters::release`], so that it is never less than its endpoints' together.
     pub(super) fn claim(&self, endpoint: usize, host: &mut dyn Host) {
-        count(host, self.total, 1);
-        count(host, self.endpoint(endpoint), 1);
+        step(host, self.total, 1);
+        step(host, self.endpoint(endpoint), 1);
     }
 
     /// Takes a request out of an endpoint's count.
     pub(super) fn release(&self, endpoint: usize, host: &mut dyn Host) {
-        count(host, self.endpoint(endpoint), -1);
-        count(host, self.total, -1);
+        step(host, self.endpoint(endpoint), -1);
+        step(host, self.total, -1);
     }
 
     fn endpoint(&self, endpoint: usize) -> Option<Meter> {
@@ -192,7 +229,7 @@ impl Gauges for PoolGauges<'_> {
     }
 }
 
-pub(super) fn count(host: &mut dyn Host, meter: Option<Meter>, by: i64) {
+fn step(host: &mut dyn Host, meter: Option<Meter>, by: i64) {
     if let Some(meter) = meter {
         host.add(meter, by);
     }

@@ -1,8 +1,11 @@
-//! What the flow may ask of the proxy it runs in: nothing but meters.
+//! What the flow may ask of the proxy it runs in: the time, and meters.
 //!
-//! Everything else a flow needs is handed to it (headers, bodies, the time), and everything it wants
-//! done it returns. Meters are different: an in-flight count is shared by all workers, and it has to be
-//! read and stepped in the middle of a decision.
+//! Everything else a flow needs is handed to it, and everything it wants done it returns. A meter is
+//! different: an in-flight count is shared by all workers, and it has to be read and stepped in the middle
+//! of a decision. So is the time: most callbacks decide nothing that depends on it, and each reading is a
+//! call to the host. The floors below take it as an argument.
+
+use crate::values::clock::Instant;
 
 /// A kind of meter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +22,11 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meter(pub u32);
 
-/// The host's meters: shared by name over all workers, stepped atomically.
+/// The proxy. Its meters are shared by name over all workers and stepped atomically.
 pub trait Host {
+    /// The monotonic clock.
+    fn now(&mut self) -> Instant;
+
     /// Defines, or finds again, the meter `name`; `None` where the host refuses.
     fn define(&mut self, kind: Kind, name: &str) -> Option<Meter>;
 

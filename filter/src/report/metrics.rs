@@ -9,7 +9,7 @@ pub fn endpoint_in_flight(pool: &str, address: &str) -> String {
     format!("junheng.endpoint.{pool}.{address}.in_flight")
 }
 
-/// Gauge: requests in flight in a pool, over all workers.
+/// Gauge: requests in flight in a pool that hashes, over all workers.
 pub fn pool_in_flight(pool: &str) -> String {
     format!("junheng.pool.{pool}.in_flight")
 }

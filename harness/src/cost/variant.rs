@@ -60,7 +60,10 @@ impl Variant {
         match self {
             Self::Plain | Self::Lua => {}
             Self::Noop => bootstrap.set_module(&artifact::build_guest("noop")?),
-            Self::Junheng => bootstrap.set_module(&artifact::build()?),
+            Self::Junheng => {
+                bootstrap.set_module(&artifact::build()?);
+                leave_decisions_out(&mut bootstrap)?;
+            }
         }
         let document = bootstrap.document_mut();
         same_protocol_everywhere(document)?;
@@ -81,6 +84,18 @@ impl Variant {
         }
         Ok(bootstrap)
     }
+}
+
+/// The shipped bootstrap shows decisions to everybody; left alone, Junheng shows them to nobody, and that
+/// is the path whose cost is asked for.
+fn leave_decisions_out(bootstrap: &mut Bootstrap) -> Result<()> {
+    let mut configuration: Value = serde_json::from_str(&bootstrap.plugin_configuration()?)
+        .context("the shipped plugin configuration is no JSON")?;
+    if let Some(fields) = configuration.as_object_mut() {
+        fields.remove("decision_header");
+    }
+    bootstrap.set_plugin_configuration(&configuration.to_string());
+    Ok(())
 }
 
 fn moves(backends: &[SocketAddr]) -> BTreeMap<String, String> {

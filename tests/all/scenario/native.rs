@@ -1,6 +1,6 @@
 //! The flow called directly: what the adapter does on the wasm side, in its plainest form.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,7 +18,6 @@ pub struct Native {
     workers: Vec<Worker>,
     streams: BTreeMap<StreamId, Open>,
     meters: Meters,
-    now: Instant,
 }
 
 struct Open {
@@ -42,18 +41,17 @@ impl Native {
             workers,
             streams: BTreeMap::new(),
             meters,
-            now: Instant::from_nanos(1 << 40),
         }
     }
 
     fn step(
         &mut self,
         id: StreamId,
-        act: impl FnOnce(&mut Open, &mut Worker, Instant, &mut Meters) -> Verdict,
+        act: impl FnOnce(&mut Open, &mut Worker, &mut Meters) -> Verdict,
     ) -> Step {
         let open = self.streams.get_mut(&id).expect("a stream that is open");
         let worker = &mut self.workers[open.worker];
-        match act(open, worker, self.now, &mut self.meters) {
+        match act(open, worker, &mut self.meters) {
             Verdict::Hold => Step::Held,
             Verdict::Refuse(refusal) => Step::Refused(Refused {
                 status: refusal.status,
@@ -96,12 +94,11 @@ impl Proxy for Native {
                 body: Vec::new(),
             },
         );
-        let step = self.step(id, |open, worker, now, meters| {
+        let step = self.step(id, |open, worker, meters| {
             open.stream.on_request_headers(
                 worker,
                 Headers::from_pairs(headers.iter().copied()),
                 end,
-                now,
                 meters,
             )
         });
@@ -109,10 +106,10 @@ impl Proxy for Native {
     }
 
     fn body(&mut self, stream: StreamId, chunk: &[u8], end: bool) -> Step {
-        self.step(stream, |open, worker, now, meters| {
+        self.step(stream, |open, worker, meters| {
             open.body.extend_from_slice(chunk);
             match end {
-                true => open.stream.on_request_body(worker, &open.body, now, meters),
+                true => open.stream.on_request_body(worker, &open.body, meters),
                 false => open
                     .stream
                     .on_request_body_growing(worker, open.body.len(), meters),
@@ -137,7 +134,6 @@ impl Proxy for Native {
         let decision = open.stream.on_response_headers(
             &mut self.workers[open.worker],
             start,
-            self.now,
             &mut self.meters,
         );
         decision
@@ -153,7 +149,7 @@ impl Proxy for Native {
             .expect("a stream that is open");
         if open.stream.awaits_first_byte() {
             open.stream
-                .on_first_byte(&mut self.workers[open.worker], self.now, &mut self.meters);
+                .on_first_byte(&mut self.workers[open.worker], &mut self.meters);
         }
         if open.stream.wants_response_body() {
             open.stream.on_response_body(chunk);
@@ -171,7 +167,7 @@ impl Proxy for Native {
     }
 
     fn metric(&self, name: &str) -> i64 {
-        let meters = self.meters.0.borrow();
+        let meters = self.meters.values.borrow();
         meters
             .iter()
             .find(|(known, _)| known == name)
@@ -179,17 +175,25 @@ impl Proxy for Native {
     }
 
     fn advance(&mut self, by: Duration) {
-        self.now = self.now.after(by);
+        let now = self.meters.now.get().after(by);
+        self.meters.now.set(now);
     }
 }
 
-/// Meters shared by name, as a host keeps them.
+/// A clock, and meters shared by name, as a host keeps them.
 #[derive(Clone, Default)]
-struct Meters(Rc<RefCell<Vec<(String, i64)>>>);
+struct Meters {
+    now: Rc<Cell<Instant>>,
+    values: Rc<RefCell<Vec<(String, i64)>>>,
+}
 
 impl Host for Meters {
+    fn now(&mut self) -> Instant {
+        self.now.get()
+    }
+
     fn define(&mut self, _kind: Kind, name: &str) -> Option<Meter> {
-        let mut meters = self.0.borrow_mut();
+        let mut meters = self.values.borrow_mut();
         let at = meters
             .iter()
             .position(|(known, _)| known == name)
@@ -201,14 +205,14 @@ impl Host for Meters {
     }
 
     fn add(&mut self, meter: Meter, by: i64) {
-        self.0.borrow_mut()[meter.0 as usize].1 += by;
+        self.values.borrow_mut()[meter.0 as usize].1 += by;
     }
 
     fn record(&mut self, meter: Meter, _value: u64) {
-        self.0.borrow_mut()[meter.0 as usize].1 += 1;
+        self.values.borrow_mut()[meter.0 as usize].1 += 1;
     }
 
     fn read(&mut self, meter: Meter) -> Option<u64> {
-        u64::try_from(self.0.borrow()[meter.0 as usize].1).ok()
+        u64::try_from(self.values.borrow()[meter.0 as usize].1).ok()
     }
 }
