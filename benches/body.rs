@@ -1,8 +1,9 @@
 //! What it costs to read a body, natively, by its size: a chat in English, with sentences, numbers and
 //! escapes at about the rates of real prompts.
 //!
-//! To watch: the throughput at 256 KiB. The artifact reads with simd128 what is read here with whatever
-//! the build machine's baseline has; `exchange` measures that one.
+//! To watch: the throughput, which must not fall with the size. Natively the scanner's lanes are arrays,
+//! slower than the artifact's simd128: how fast the artifact reads is the difference that a body
+//! makes in `exchange`.
 
 use std::hint::black_box;
 
