@@ -1,5 +1,6 @@
 //! Every scenario, natively and on the wasm: a module a feature.
 
+mod agreement;
 mod artifact;
 mod balance;
 mod bodies;
