@@ -65,14 +65,20 @@ async fn answers_refusals_and_metrics_agree() {
         |count| *count == 0.0,
     )
     .await;
+    // Counters are told to Envoy on the module's next tick.
+    eventually(
+        "10 requests counted",
+        async || {
+            let metrics = world.envoy.metrics().await.unwrap();
+            metrics.sum(
+                "junheng_pool_requests",
+                &[("pool", "small"), ("status", "ok")],
+            )
+        },
+        |count| *count == 10.0,
+    )
+    .await;
     let metrics = world.envoy.metrics().await.unwrap();
-    assert_eq!(
-        metrics.sum(
-            "junheng_pool_requests",
-            &[("pool", "small"), ("status", "ok")]
-        ),
-        10.0
-    );
     assert_eq!(metrics.sum("junheng_refused", &[]), 1.0);
     assert!(metrics.sum("junheng_pool_input_tokens", &[("pool", "small")]) > 0.0);
     assert_eq!(
