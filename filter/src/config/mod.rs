@@ -6,7 +6,6 @@
 //! configuration show up in a request.
 
 mod parse;
-mod place;
 pub mod wire;
 
 use std::net::SocketAddr;

@@ -1,5 +1,5 @@
-//! The configuration as it is written: the plugin configuration, one JSON object (in Envoy's YAML a
-//! `google.protobuf.Struct`, which Envoy hands over as JSON).
+//! The configuration as it is written: the plugin configuration, one JSON object (in Envoy's YAML the text
+//! of a `google.protobuf.StringValue`; a `Struct` is handed over as protobuf, not as JSON).
 //!
 //! These types say what may be written and nothing of what it means; [`super::parse`] turns them into
 //! a [`super::Config`]. The JSON Schema is generated from them, so their doc comments are what an
@@ -61,7 +61,7 @@ pub struct Endpoint {
     pub address: String,
     /// The share of traffic relative to the pool's other endpoints: 0 (drained) to 1000.
     pub weight: Option<u16>,
-    /// Where it stands; shown in decisions.
+    /// Where it stands, named like a pool; shown in decisions.
     pub zone: Option<String>,
 }
 

@@ -163,10 +163,12 @@ fn decision(config: &Config, placed: &Placed, attempts: u32) -> Option<String> {
         .iter()
         .filter_map(|(id, by)| Some((config.pool(*id)?.name.as_str(), *by)))
         .collect();
+    let endpoint = pool.endpoints.get(placed.carrier)?;
     let decision = Decision {
         rule: &config.route(placed.route)?.name,
         pool: &pool.name,
-        endpoint: pool.endpoints.get(placed.carrier)?.address,
+        endpoint: endpoint.address,
+        zone: endpoint.zone.as_deref(),
         attempt: attempts,
         input: placed.input,
         output: placed.output,

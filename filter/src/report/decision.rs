@@ -1,7 +1,7 @@
 //! The response header `x-junheng-decision`: how the endpoint was chosen.
 //!
 //! A dictionary of RFC 9651 (Structured Field Values), so that any language has a parser for it:
-//! `rule="short", pool="small", endpoint="10.0.1.1:8080", attempt=1, input=37, output=256,
+//! `rule="short", pool="small", endpoint="10.0.1.1:8080", zone="a", attempt=1, input=37, output=256,
 //! dropped=("tiny";by=window)`.
 
 use std::fmt::{self, Display, Formatter, Write};
@@ -28,6 +28,8 @@ pub struct Decision<'a> {
     pub pool: &'a str,
     /// The endpoint that answers.
     pub endpoint: SocketAddr,
+    /// Where that stands, if the configuration says.
+    pub zone: Option<&'a str>,
     /// Which attempt it was, from 1.
     pub attempt: u32,
     /// The estimated input, where there is a prompt.
@@ -49,8 +51,12 @@ impl Display for Decision<'_> {
         } = self;
         write!(
             f,
-            "rule=\"{rule}\", pool=\"{pool}\", endpoint=\"{endpoint}\", attempt={attempt}"
+            "rule=\"{rule}\", pool=\"{pool}\", endpoint=\"{endpoint}\""
         )?;
+        if let Some(zone) = self.zone {
+            write!(f, ", zone=\"{zone}\"")?;
+        }
+        write!(f, ", attempt={attempt}")?;
         if let Some(input) = self.input {
             write!(f, ", input={input}")?;
         }
@@ -86,6 +92,7 @@ mod tests {
             rule: "all",
             pool: "long",
             endpoint: "10.0.0.1:80".parse().unwrap(),
+            zone: Some("a"),
             attempt: 2,
             input: Some(Tokens(70_000)),
             output: None,
@@ -93,7 +100,7 @@ mod tests {
         };
         assert_eq!(
             decision.to_string(),
-            "rule=\"all\", pool=\"long\", endpoint=\"10.0.0.1:80\", attempt=2, input=70000, \
+            "rule=\"all\", pool=\"long\", endpoint=\"10.0.0.1:80\", zone=\"a\", attempt=2, input=70000, \
              dropped=(\"tiny\";by=window \"embed\";by=model)"
         );
     }

@@ -1,0 +1,194 @@
+//! From what is written to a valid [`Config`]: every bound, every name, every choice that excludes
+//! another is checked here.
+
+mod checks;
+mod place;
+mod pool;
+mod route;
+
+use checks::{each, header_name, unique, within};
+
+use super::wire;
+use super::{Config, HashKey, ModelPattern, Pool, Readers, Route};
+
+const POOLS: usize = 256;
+const ROUTES: usize = 1024;
+const BODY_BYTES: std::ops::RangeInclusive<u32> = 1024..=64 * 1024 * 1024;
+/// Holds the text of a million-token prompt; what most proxies buffer without being told is 1 MiB.
+const BODY_BYTES_DEFAULT: u32 = 8 * 1024 * 1024;
+const PROMPT_KEY_BYTES: std::ops::RangeInclusive<u32> = 1..=65_536;
+const PROMPT_KEY_BYTES_DEFAULT: u32 = 1024;
+
+/// A mistake in a configuration: where it is, and what is wrong and would be right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {problem}")]
+pub struct Error {
+    /// The path of the value, like `pools[1].endpoints[0].address`; `configuration` for the whole.
+    pub path: String,
+    /// What is wrong, and what would be right.
+    pub problem: String,
+}
+
+type Result<T> = std::result::Result<T, Error>;
+
+fn wrong<T>(path: impl Into<String>, problem: impl Into<String>) -> Result<T> {
+    Err(Error {
+        path: path.into(),
+        problem: problem.into(),
+    })
+}
+
+pub(super) fn config(json: &[u8]) -> Result<Config> {
+    let document = document(json)?;
+    let pools = each("pools", 1..=POOLS, &document.pools, pool::pool)?;
+    unique("pools", "name", pools.iter().map(|pool| pool.name.as_str()))?;
+    let routes = each("routes", 1..=ROUTES, &document.routes, |path, route_| {
+        route::route(path, route_, &pools)
+    })?;
+    let routes: Vec<Route> = routes
+        .into_iter()
+        .enumerate()
+        .map(|(index, route)| {
+            if route.name.is_empty() {
+                Route {
+                    name: format!("route-{index}"),
+                    ..route
+                }
+            } else {
+                route
+            }
+        })
+        .collect();
+    unique(
+        "routes",
+        "name",
+        routes.iter().map(|route| route.name.as_str()),
+    )?;
+    let tenant_header = document
+        .identity
+        .tenant_header
+        .as_deref()
+        .map(|name| header_name("identity.tenant_header", name))
+        .transpose()?;
+    tenants_can_be_told(&document, &pools, tenant_header.is_some())?;
+    Ok(Config {
+        models: models(&pools, &routes),
+        routes,
+        tenant_header,
+        body_limit: within(
+            "limits.body_bytes",
+            document.limits.body_bytes,
+            BODY_BYTES,
+            BODY_BYTES_DEFAULT,
+        )? as usize,
+        prompt_key_bytes: prompt_key_bytes(document.limits.prompt_key_bytes, &pools)?,
+        pools,
+        decision_readers: readers(&document.decision_header)?,
+        upgrades: document.upgrades,
+    })
+}
+
+fn document(json: &[u8]) -> Result<wire::Document> {
+    if json.iter().all(u8::is_ascii_whitespace) {
+        return wrong(
+            "configuration",
+            "is empty; give an object with `pools` and `routes`",
+        );
+    }
+    serde_json::from_slice(json).map_err(|error| {
+        let path = place::at(json, error.line(), error.column());
+        Error {
+            path: if path.is_empty() {
+                "configuration".into()
+            } else {
+                path
+            },
+            problem: without_place(&error),
+        }
+    })
+}
+
+/// The error's text without its line and column: a configuration that came as YAML has others.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((problem, _)) => problem.to_owned(),
+        None => text,
+    }
+}
+
+/// How much of a prompt makes its key; an error where nothing would use it.
+fn prompt_key_bytes(bytes: Option<u32>, pools: &[Pool]) -> Result<usize> {
+    let path = "limits.prompt_key_bytes";
+    if !pools
+        .iter()
+        .any(|pool| pool.balance.key == Some(HashKey::Prompt))
+    {
+        return match bytes {
+            None => Ok(0),
+            Some(_) => wrong(
+                path,
+                "no pool hashes prompts (`hash: {on: prompt}`); leave it out",
+            ),
+        };
+    }
+    Ok(within(path, bytes, PROMPT_KEY_BYTES, PROMPT_KEY_BYTES_DEFAULT)? as usize)
+}
+
+fn readers(header: &wire::DecisionHeader) -> Result<Readers> {
+    let path = "decision_header.tenants";
+    match header.callers {
+        wire::Callers::Tenants if header.tenants.is_empty() => {
+            wrong(path, "is empty; list the tenants who may see decisions")
+        }
+        wire::Callers::Tenants => Ok(Readers::Tenants(header.tenants.clone())),
+        _ if !header.tenants.is_empty() => {
+            wrong(path, "is for `callers: tenants` only; leave it out")
+        }
+        wire::Callers::None => Ok(Readers::Nobody),
+        wire::Callers::All => Ok(Readers::Everybody),
+    }
+}
+
+/// Refuses what depends on the tenant where no tenant can be told.
+fn tenants_can_be_told(document: &wire::Document, pools: &[Pool], told: bool) -> Result<()> {
+    if told {
+        return Ok(());
+    }
+    let rule = document
+        .routes
+        .iter()
+        .position(|route| !route.matches.tenants.is_empty());
+    let pool = pools
+        .iter()
+        .position(|pool| pool.balance.key == Some(HashKey::Tenant));
+    let path = match (rule, pool) {
+        (Some(index), _) => format!("routes[{index}].match.tenants"),
+        (None, Some(index)) => format!("pools[{index}].balance.hash.on"),
+        (None, None) if !document.decision_header.tenants.is_empty() => {
+            "decision_header.tenants".into()
+        }
+        (None, None) => return Ok(()),
+    };
+    wrong(path, "no tenant can be told; set `identity.tenant_header`")
+}
+
+/// Every model that is named, for the tables that keep something for each.
+fn models(pools: &[Pool], routes: &[Route]) -> Vec<String> {
+    let patterns = pools
+        .iter()
+        .flat_map(|pool| &pool.models)
+        .chain(routes.iter().flat_map(|route| &route.matches.models));
+    let named = patterns.filter_map(|pattern| match pattern {
+        ModelPattern::Any => None,
+        ModelPattern::Name(name) | ModelPattern::Version(name) => Some(name),
+    });
+    let aliases = routes
+        .iter()
+        .flat_map(|route| &route.alias)
+        .flat_map(|(from, to)| [from, to]);
+    let mut all: Vec<String> = named.chain(aliases).cloned().collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}

@@ -1,0 +1,142 @@
+//! Rules: what they match and where they lead.
+
+use super::checks::{each, header_name, model_pattern, name, within};
+use super::{Result, wrong};
+use crate::config::wire;
+use crate::config::{HeaderPattern, Match, Pattern, Pool, PoolId, Route};
+use crate::values::units::Tokens;
+
+const ATTEMPTS: std::ops::RangeInclusive<u8> = 1..=8;
+const ATTEMPTS_DEFAULT: u8 = 3;
+
+pub(super) fn route(path: &str, route: &wire::Route, pools: &[Pool]) -> Result<Route> {
+    let mut chosen = Vec::new();
+    for (index, pool) in route.pools.iter().enumerate() {
+        let path = format!("{path}.pools[{index}]");
+        let Some(at) = pools.iter().position(|known| known.name == *pool) else {
+            let known: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
+            return wrong(
+                path,
+                format!(
+                    "there is no pool {pool:?}; the pools are {}",
+                    known.join(", ")
+                ),
+            );
+        };
+        if chosen.contains(&PoolId(at)) {
+            return wrong(path, format!("{pool:?} is named twice; name it once"));
+        }
+        chosen.push(PoolId(at));
+    }
+    if chosen.is_empty() {
+        return wrong(format!("{path}.pools"), "is empty; name at least one pool");
+    }
+    let mut alias: Vec<(String, String)> = route
+        .alias
+        .iter()
+        .map(|(from, to)| (from.clone(), to.clone()))
+        .collect();
+    alias.sort_unstable();
+    for (from, to) in &alias {
+        let path = format!("{path}.alias.{from}");
+        if to.is_empty() || from.is_empty() {
+            return wrong(path, "model names cannot be empty");
+        }
+        if !chosen
+            .iter()
+            .filter_map(|id| pools.get(id.0))
+            .any(|pool| pool.serves(to))
+        {
+            return wrong(
+                path,
+                format!("none of the rule's pools serves {to:?}; add it to a pool's models"),
+            );
+        }
+    }
+    Ok(Route {
+        name: route.name.as_deref().map_or(Ok(String::new()), |text| {
+            name(&format!("{path}.name"), text)
+        })?,
+        matches: matches(&format!("{path}.match"), &route.matches)?,
+        alias,
+        pools: chosen,
+        attempts: within(
+            &format!("{path}.attempts"),
+            route.attempts,
+            ATTEMPTS,
+            ATTEMPTS_DEFAULT,
+        )?
+        .into(),
+    })
+}
+
+fn matches(path: &str, matches: &wire::Match) -> Result<Match> {
+    let input = match &matches.input_tokens {
+        None => None,
+        Some(range) => {
+            let (min, max) = (range.min.unwrap_or(0), range.max.unwrap_or(u32::MAX));
+            if min > max {
+                return wrong(
+                    format!("{path}.input_tokens"),
+                    format!("min {min} is above max {max}; no request would match"),
+                );
+            }
+            Some((Tokens(min), Tokens(max)))
+        }
+    };
+    if matches.stream.is_some() && matches.realtime == Some(true) {
+        return wrong(
+            format!("{path}.stream"),
+            "a Realtime session has no body that could ask for a stream; leave `stream` or `realtime` out",
+        );
+    }
+    if matches.realtime == Some(true) && input.is_some() {
+        return wrong(
+            format!("{path}.input_tokens"),
+            "a Realtime session's input is not known when it is routed; leave `input_tokens` or `realtime` out",
+        );
+    }
+    Ok(Match {
+        models: each(
+            &format!("{path}.models"),
+            0..=usize::MAX,
+            &matches.models,
+            |path, model| model_pattern(path, model),
+        )?,
+        input,
+        stream: matches.stream,
+        realtime: matches.realtime,
+        path: matches
+            .path
+            .as_ref()
+            .map(|text| pattern(&format!("{path}.path"), &text.exact, &text.prefix))
+            .transpose()?,
+        headers: each(
+            &format!("{path}.headers"),
+            0..=usize::MAX,
+            &matches.headers,
+            header,
+        )?,
+        tenants: matches.tenants.clone(),
+    })
+}
+
+fn header(path: &str, header: &wire::HeaderMatch) -> Result<(String, HeaderPattern)> {
+    let name = header_name(&format!("{path}.name"), &header.name)?;
+    let pattern = match header.present {
+        Some(_) if header.exact.is_some() || header.prefix.is_some() => {
+            return wrong(path, "give one of `exact`, `prefix` and `present`");
+        }
+        Some(present) => HeaderPattern::Present(present),
+        None => HeaderPattern::Value(pattern(path, &header.exact, &header.prefix)?),
+    };
+    Ok((name, pattern))
+}
+
+fn pattern(path: &str, exact: &Option<String>, prefix: &Option<String>) -> Result<Pattern> {
+    match (exact, prefix) {
+        (Some(exact), None) => Ok(Pattern::Exact(exact.clone())),
+        (None, Some(prefix)) => Ok(Pattern::Prefix(prefix.clone())),
+        _ => wrong(path, "give one of `exact` and `prefix`"),
+    }
+}
