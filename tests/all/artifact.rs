@@ -189,3 +189,36 @@ fn a_configuration_that_changes_keeps_the_old_one_for_streams_that_began_under_i
     assert!(endpoint(before).starts_with("10.0.0."));
     assert_eq!(endpoint(after), "10.0.9.9:80");
 }
+
+/// Streams that began under another algorithm hold their endpoints' gauges and never stepped the pool's.
+#[test]
+fn a_pool_that_begins_to_hash_serves_beside_the_streams_of_before() {
+    let pools = |balance: Value| {
+        let endpoints = json!([{"address": "10.0.0.1:80"}, {"address": "10.0.0.2:80"}]);
+        json!({"pools": [{"name": "p", "balance": balance, "endpoints": endpoints}], "routes": [{"pools": ["p"]}]})
+    };
+    let plugin_configuration = pools(json!({"algorithm": "least_connections"}))
+        .to_string()
+        .into_bytes();
+    let host = Host::new(
+        &module(),
+        Options {
+            plugin_configuration,
+            ..Options::default()
+        },
+    );
+    let mut vm = host.start_vm().expect("a valid configuration");
+    let place = |vm: &mut Vm| {
+        let stream = vm.open_stream(StreamInfo::default());
+        vm.request_headers(stream, chat_headers(), false)
+            .expect("no trap");
+        vm.request_body(stream, BODY, true).expect("no trap")
+    };
+    for _ in 0..12 {
+        assert_eq!(place(&mut vm), Verdict::Continue);
+    }
+    let hashing = pools(json!({"algorithm": "consistent_hash", "hash": {"on": "prompt"}}));
+    vm.reconfigure(hashing.to_string().into_bytes())
+        .expect("a valid configuration");
+    assert_eq!(place(&mut vm), Verdict::Continue);
+}

@@ -53,6 +53,24 @@ fn an_estimate_approaches_what_the_model_reports_and_for_that_model_only(on: On)
     );
 }
 
+/// What an image is worth depends on the model and says nothing of text.
+fn prompts_with_images_teach_nothing(on: On) {
+    let mut proxy = proxy(on, &config(), 1);
+    let (_, first) = ask(&mut *proxy, "m");
+    for _ in 0..50 {
+        let image =
+            json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}});
+        let body = json!({"model": "m", "messages": [{"role": "user", "content": [image]}]});
+        let (stream, step) = chat(&mut *proxy, &body);
+        step.sent();
+        proxy.respond(stream, 200, 1);
+        proxy.respond_body(stream, br#"{"usage":{"prompt_tokens":80}}"#, true);
+        proxy.close(stream);
+    }
+    assert_eq!(ask(&mut *proxy, "m").1, first);
+}
+
 on_both! {
+    prompts_with_images_teach_nothing
     an_estimate_approaches_what_the_model_reports_and_for_that_model_only
 }

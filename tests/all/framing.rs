@@ -45,6 +45,29 @@ fn a_request_that_ends_at_its_headers_is_decided_there(on: On) {
     assert_eq!((refused.status, refused.error("code")), (400, "empty_body"));
 }
 
+/// A client may hold thousands of requests open; what each costs the VM has a bound.
+fn headers_that_nobody_looks_at_are_not_held_and_those_that_are_have_a_bound(on: On) {
+    let mut proxy = proxy(on, &config(), 1);
+    let long = "x".repeat(50_000);
+    let mut headers = post("/v1/chat/completions");
+    headers.push(("x-other", &long));
+    let (stream, step) = proxy.open(0, &headers, false);
+    assert_eq!(step, Step::Held);
+    let sent = proxy.body(stream, BODY, true).sent();
+    assert_eq!(
+        sent.header("x-other"),
+        long,
+        "held by the proxy, and sent on"
+    );
+
+    let path = format!("/{long}/v1/chat/completions");
+    let refused = proxy.open(0, &post(&path), false).1.refused();
+    assert_eq!(
+        (refused.status, refused.error("code")),
+        (431, "headers_too_large")
+    );
+}
+
 fn each_api_is_read(on: On) {
     let mut proxy = proxy(on, &config(), 1);
     for (path, body) in [
@@ -80,5 +103,6 @@ on_both! {
     a_body_of_one_byte_at_a_time_is_decided_at_its_end
     a_body_that_ends_in_trailers_is_decided_there
     a_request_that_ends_at_its_headers_is_decided_there
+    headers_that_nobody_looks_at_are_not_held_and_those_that_are_have_a_bound
     each_api_is_read
 }

@@ -65,6 +65,21 @@ fn every_way_to_end_releases(on: On) {
     assert_eq!(left, 0, "gone before its body was complete");
 }
 
+fn an_answer_that_breaks_off_is_no_good_answer(on: On) {
+    let mut proxy = proxy(on, &config("round_robin"), 1);
+    for end in [true, false] {
+        let (stream, step) = chat_bytes(&mut *proxy, 0, BODY);
+        step.sent();
+        proxy.respond(stream, 200, 1);
+        proxy.respond_body(stream, b"data: half", end);
+        proxy.close(stream);
+    }
+    proxy.tick(0);
+    let counted =
+        ["ok", "cut"].map(|class| proxy.metric(&format!("junheng.pool.p.requests_{class}")));
+    assert_eq!(counted, [1, 1]);
+}
+
 fn a_retry_moves_the_request_to_the_endpoint_that_answers(on: On) {
     let mut proxy = proxy(on, &config("round_robin"), 1);
     let (stream, step) = chat_bytes(&mut *proxy, 0, BODY);
@@ -176,6 +191,7 @@ fn pick<'a, T>(rng: &mut Rng, from: &'a mut [T]) -> Option<&'a mut T> {
 
 on_both! {
     every_way_to_end_releases
+    an_answer_that_breaks_off_is_no_good_answer
     a_retry_moves_the_request_to_the_endpoint_that_answers
     counts_are_exact_over_eight_workers_after_each_step
 }

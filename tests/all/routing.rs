@@ -208,6 +208,34 @@ fn what_clients_say_in_our_name_does_not_get_through(on: On) {
     );
 }
 
+fn rules_do_not_see_what_clients_say_in_our_name(on: On) {
+    let mut config = two_pools();
+    let vip = json!({"match": {"headers": [{"name": "x-junheng-vip", "present": true}]}, "pools": ["long"]});
+    config["routes"].as_array_mut().unwrap().insert(0, vip);
+    let mut proxy = proxy(on, &config, 1);
+    let mut headers = post("/v1/chat/completions");
+    headers.push(("x-junheng-vip", "1"));
+    let (stream, _) = proxy.open(0, &headers, false);
+    let sent = proxy
+        .body(stream, prompt(1).to_string().as_bytes(), true)
+        .sent();
+    assert_eq!(sent.pool(), "small");
+}
+
+fn two_tenant_headers_name_no_tenant(on: On) {
+    let mut config = two_pools();
+    config["identity"] = json!({"tenant_header": "x-tenant"});
+    config["decision_header"] = json!({"callers": "tenants", "tenants": ["ops"]});
+    let mut proxy = proxy(on, &config, 1);
+    let mut headers = post("/v1/chat/completions");
+    headers.extend([("x-tenant", "ops"), ("x-tenant", "dev")]);
+    let (stream, _) = proxy.open(0, &headers, false);
+    proxy
+        .body(stream, prompt(1).to_string().as_bytes(), true)
+        .sent();
+    assert_eq!(proxy.respond(stream, 200, 1), []);
+}
+
 fn decisions_are_shown_to_those_who_may_see_them(on: On) {
     let mut config = two_pools();
     config["identity"] = json!({"tenant_header": "x-tenant"});
@@ -261,5 +289,7 @@ on_both! {
     a_realtime_session_is_routed_by_its_query_and_never_held
     what_clients_say_in_our_name_does_not_get_through
     decisions_are_shown_to_those_who_may_see_them
+    rules_do_not_see_what_clients_say_in_our_name
+    two_tenant_headers_name_no_tenant
     a_pool_that_is_drained_leaves_its_traffic_to_the_next
 }

@@ -54,7 +54,7 @@ extern "C" fn proxy_on_tick(root: u32) {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_headers(id: u32, _count: u32, end: u32) -> u32 {
-    with_stream(id, |stream| stream.request_headers(end != 0)).unwrap_or(CONTINUE)
+    with_stream(id, |stream| stream.request_headers(end != 0)).unwrap_or_else(stream::unconfigured)
 }
 
 #[unsafe(no_mangle)]
@@ -74,8 +74,14 @@ extern "C" fn proxy_on_response_headers(id: u32, _count: u32, end: u32) -> u32 {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_response_body(id: u32, size: usize, _end: u32) -> u32 {
-    with_stream(id, |stream| stream.response_body(size));
+extern "C" fn proxy_on_response_body(id: u32, size: usize, end: u32) -> u32 {
+    with_stream(id, |stream| stream.response_body(size, end != 0));
+    CONTINUE
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_response_trailers(id: u32, _count: u32) -> u32 {
+    with_stream(id, |stream| stream.response_trailers());
     CONTINUE
 }
 

@@ -160,6 +160,7 @@ impl HttpStream {
             .stream
             .on_response_headers(&mut worker, start, &mut Proxy);
         if end {
+            self.stream.on_response_complete();
             self.stream.on_first_byte(&mut worker, &mut Proxy);
         }
         if let Some(decision) = decision {
@@ -168,8 +169,16 @@ impl HttpStream {
         }
     }
 
-    /// The next `size` bytes of the response's body are there.
-    pub fn response_body(&mut self, size: usize) {
+    /// The response ends in trailers.
+    pub fn response_trailers(&mut self) {
+        self.stream.on_response_complete();
+    }
+
+    /// The next `size` bytes of the response's body are there; `end` if they are the last.
+    pub fn response_body(&mut self, size: usize, end: bool) {
+        if end {
+            self.stream.on_response_complete();
+        }
         if self.stream.awaits_first_byte()
             && let Ok(mut worker) = self.worker.try_borrow_mut()
         {
@@ -191,12 +200,22 @@ impl HttpStream {
     }
 }
 
+/// Answers a request that has come without a configuration: nothing may pass that nobody looked at.
+pub fn unconfigured() -> u32 {
+    // A host that takes no answer keeps the request, which is paused.
+    let _ = hostcalls::respond(503, "junheng_unconfigured", &[], "");
+    PAUSE
+}
+
 /// Removes what the client said in our name.
 fn without_ours(headers: Headers) -> Result<Headers, Failed> {
+    if !headers.iter().any(|(name, _)| is_ours(name)) {
+        return Ok(headers);
+    }
     for (name, _) in headers.iter().filter(|(name, _)| is_ours(name)) {
         hostcalls::remove_header(Map::Request, name)?;
     }
-    Ok(headers)
+    Ok(headers.only(|name| !is_ours(name)))
 }
 
 /// What the host tells of a response; `None` where it has no status.
@@ -210,6 +229,9 @@ fn response_start() -> Option<ResponseStart> {
     })
 }
 
+/// More attempts than any order names: a count above it is no proxy's, but an upstream's that wrote the header.
+const MOST_ATTEMPTS: u32 = 16;
+
 /// How many endpoints were tried. Where Envoy is told to write it into the response
 /// (`include_attempt_count_in_response`) it has come with the headers, and saves the property's look-up,
 /// the dearest call of a response.
@@ -222,7 +244,7 @@ fn attempts(headers: &Headers) -> u32 {
             .ok()
             .and_then(|count| number(&count))
     };
-    written.or_else(told).unwrap_or(1)
+    written.or_else(told).unwrap_or(1).clamp(1, MOST_ATTEMPTS)
 }
 
 /// Whether a failed response is an endpoint's fault, by Envoy's response code details: `via_upstream` for

@@ -78,8 +78,14 @@ impl ConsistentHash {
 
     /// Claims the first endpoint on the key's way that has room.
     fn claim(&self, view: &mut View, key: u64, gauges: &mut dyn Gauges) -> Option<u32> {
-        for _ in 0..ROUNDS {
-            let total = gauges.total().unwrap_or_else(|| view.total_in_flight());
+        for round in 0..ROUNDS {
+            // The pool's gauge may have been left behind, by streams that began under another algorithm,
+            // which does not step it. From the second round on the view is exact, and shows it.
+            let total = match gauges.total() {
+                Some(total) if round == 0 => total,
+                Some(total) => total.max(view.total_in_flight()),
+                None => view.total_in_flight(),
+            };
             let bound = Bound::new(total, view.total_weight());
             let probes = JUMPS.saturating_add(view.candidates().len() as u32);
             for probe in 0..probes {

@@ -124,7 +124,8 @@ impl Pool {
 
     /// Chooses an endpoint, claims it in the gauges and in the view, and names where retries go.
     ///
-    /// Empty when every endpoint is drained. The claim is the caller's to release, in the gauges
+    /// Empty when every endpoint is drained, or when a bound was lost to other workers eight times in a
+    /// row. The claim is the caller's to release, in the gauges
     /// and by [`View::on_release`].
     pub fn pick(&mut self, ask: &Ask, gauges: &mut dyn Gauges, rng: &mut Rng) -> Order {
         self.balancer.pick(&mut self.view, ask, gauges, rng)

@@ -224,6 +224,18 @@ impl Config {
         find(name).or_else(|| find(base_name(name))).map(ModelId)
     }
 
+    /// Whether a decision may depend on the request header `name`.
+    pub fn looks_at(&self, name: &[u8]) -> bool {
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        let hashed =
+            |pool: &Pool| matches!(&pool.balance.key, Some(HashKey::Header(header)) if is(header));
+        let matched = |route: &Route| route.matches.headers.iter().any(|(header, _)| is(header));
+        is(":path")
+            || self.tenant_header.as_deref().is_some_and(is)
+            || self.pools.iter().any(hashed)
+            || self.routes.iter().any(matched)
+    }
+
     /// The pool `id`.
     pub fn pool(&self, id: PoolId) -> Option<&Pool> {
         self.pools.get(id.0)

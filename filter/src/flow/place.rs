@@ -144,7 +144,9 @@ fn choose(
             .map_or_else(Refusal::no_route, Refusal::no_model)
     })?;
 
-    let alias = subject.model.and_then(|model| route.alias_of(model));
+    // A session names its model in its path, which no alias rewrites.
+    let body_model = subject.facts.map(|facts| facts.model.as_str());
+    let alias = body_model.and_then(|model| route.alias_of(model));
     let model = alias.or(subject.model);
     let sent_model = model.and_then(|model| config.model(model));
     let input = match sent_model == asked_model {
@@ -279,6 +281,7 @@ fn placed(worker: &mut Worker, choice: Choice, facts: Option<&Facts>) -> Placed 
         learning: facts.and_then(|facts| learning(worker, facts, choice.models)),
         status: None,
         begun: false,
+        complete: false,
     }
 }
 
@@ -287,8 +290,8 @@ fn placed(worker: &mut Worker, choice: Choice, facts: Option<&Facts>) -> Placed 
 fn learning(worker: &mut Worker, facts: &Facts, models: [Option<ModelId>; 2]) -> Option<Learning> {
     const KNOWN_AFTER: u32 = 64;
     const THEN_ONE_IN: usize = 16;
-    if facts.text.ids > 0 {
-        // They are counted, not estimated: nothing can be learned.
+    // Token ids are counted, not estimated, and what an image is worth says nothing of text.
+    if facts.text.ids > 0 || facts.text.images > 0 {
         return None;
     }
     let sent = models[1]?;

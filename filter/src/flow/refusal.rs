@@ -41,6 +41,13 @@ impl Refusal {
         Refusal::new(413, "request_too_large", message)
     }
 
+    /// The path and the headers that rules look at are over the limit, whose bytes are given.
+    pub(super) fn headers_too_large(limit: usize) -> Refusal {
+        let message =
+            format!("The path and the headers that requests are routed by are over {limit} bytes.");
+        Refusal::new(431, "headers_too_large", message)
+    }
+
     /// The body is compressed, and cannot be read.
     pub(super) fn encoded() -> Refusal {
         let message = "The request body is content-encoded; send it as plain JSON, without a Content-Encoding header.";
@@ -133,8 +140,8 @@ impl Refusal {
     }
 }
 
-/// Seconds told to a caller when nothing can take its request: as long as a tripped endpoint rests
-/// before it is probed, at most, so that waiting clients do not all come back at once at the first sign.
+/// Seconds told to a caller when nothing can take its request: a change of configuration takes about as
+/// long, and nothing else brings a drained pool back.
 const NO_ENDPOINT_RETRY: u32 = 5;
 
 #[derive(Serialize)]

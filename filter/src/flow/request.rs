@@ -9,6 +9,10 @@ use crate::values::headers::Headers;
 use super::verdict::{Refusal, Verdict};
 use super::{Stream, Worker};
 
+/// What is kept of a request's headers while its body is awaited: all that rules and keys look at. A client
+/// may hold as many requests open as the proxy lets it, and a VM has 1 GiB for them.
+const HELD_HEADER_BYTES: usize = 8 * 1024;
+
 /// What the headers ask for, kept until the body is complete.
 pub(super) struct Asked {
     pub(super) headers: Headers,
@@ -39,12 +43,15 @@ impl Stream {
             Ok(kind) => kind,
             Err(refusal) => return worker.refuse(refusal, host),
         };
-        let awaited = matches!(kind, Kind::Body(_)) && !end;
-        let asked = Asked { headers, kind };
-        if awaited {
-            self.asked = Some(asked);
+        if matches!(kind, Kind::Body(_)) && !end {
+            let headers = headers.only(|name| worker.config.looks_at(name));
+            if headers.size() > HELD_HEADER_BYTES {
+                return worker.refuse(Refusal::headers_too_large(HELD_HEADER_BYTES), host);
+            }
+            self.asked = Some(Asked { headers, kind });
             return Verdict::Hold;
         }
+        let asked = Asked { headers, kind };
         self.decide(worker, &asked, &[], host)
     }
 
@@ -118,10 +125,11 @@ fn kind(config: &Config, headers: &Headers) -> Result<Kind, Refusal> {
 
 /// Refuses, before any of it has come, a body that cannot be read.
 fn readable(config: &Config, headers: &Headers) -> Result<(), Refusal> {
-    if headers
+    let plain = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
+    let mut codings = headers
         .all("content-encoding")
-        .any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
-    {
+        .flat_map(|value| value.split(|byte| *byte == b','));
+    if !codings.all(|coding| plain(coding.trim_ascii())) {
         return Err(Refusal::encoded());
     }
     let declared = headers
@@ -133,14 +141,15 @@ fn readable(config: &Config, headers: &Headers) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// For a path that opens a Realtime session (`…/realtime?model=…`): the model that it names, if any.
+/// For a path that opens a Realtime session (`…/realtime?model=…`): the model that it names, if any. One
+/// that names two, which servers choose between as they like, opens none.
 fn realtime_model(path: &[u8]) -> Option<Option<String>> {
     let path = std::str::from_utf8(path).ok()?;
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    path.trim_end_matches('/').ends_with("/realtime").then(|| {
-        let model = query
-            .split('&')
-            .find_map(|pair| pair.strip_prefix("model="));
-        model.filter(|model| !model.is_empty()).map(str::to_owned)
-    })
+    let mut models = query
+        .split('&')
+        .filter_map(|pair| pair.strip_prefix("model="));
+    let (model, other) = (models.next(), models.next());
+    let opens = path.trim_end_matches('/').ends_with("/realtime") && other.is_none();
+    opens.then(|| model.filter(|model| !model.is_empty()).map(str::to_owned))
 }

@@ -84,6 +84,13 @@ impl Stream {
         }
     }
 
+    /// The response has come to its own end.
+    pub fn on_response_complete(&mut self) {
+        if let Some(placed) = self.placed.as_mut() {
+            placed.complete = true;
+        }
+    }
+
     /// A piece of the response's body could not be read: what is left of it would mislead.
     pub fn on_unreadable_response(&mut self) {
         if let Some(placed) = self.placed.as_mut() {
@@ -111,8 +118,9 @@ impl Stream {
         if let Some(pool) = worker.pools.get_mut(placed.pool.0) {
             pool.endpoints.view_mut().on_release(placed.carrier);
             pool.meters.release(placed.carrier, host);
-            pool.meters.count_request(StatusClass::of(placed.status));
-            if placed.status.is_some_and(|status| status < 500) {
+            pool.meters
+                .count_request(StatusClass::of(placed.status, placed.complete));
+            if placed.complete && placed.status.is_some_and(|status| status < 500) {
                 pool.endpoints.view_mut().on_answer(placed.carrier);
             }
         }

@@ -42,6 +42,8 @@ pub(super) struct Placed {
     pub(super) status: Option<u16>,
     /// Whether the first byte of the response's body has come.
     pub(super) begun: bool,
+    /// Whether the whole of the response has come.
+    pub(super) complete: bool,
 }
 
 /// An estimate that waits for the truth.

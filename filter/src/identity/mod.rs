@@ -7,8 +7,12 @@ use crate::config::Config;
 use crate::values::headers::Headers;
 
 /// The caller's tenant, where the configuration says how to tell and the request does.
+///
+/// Two such headers tell none: whatever set the one did not remove the other.
 pub fn tenant<'a>(config: &Config, headers: &'a Headers) -> Option<&'a str> {
-    headers
-        .first_str(config.tenant_header.as_deref()?)
-        .filter(|tenant| !tenant.is_empty())
+    let name = config.tenant_header.as_deref()?;
+    let mut values = headers.all(name);
+    let (tenant, other) = (values.next()?, values.next());
+    let tenant = std::str::from_utf8(tenant).ok()?;
+    (other.is_none() && !tenant.is_empty()).then_some(tenant)
 }

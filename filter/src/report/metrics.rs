@@ -48,23 +48,27 @@ pub enum StatusClass {
     ClientError,
     /// 500 and above.
     ServerError,
+    /// A good answer that broke off: the client left, or the endpoint did.
+    Cut,
     /// The stream ended before there was a status: the client left.
     None,
 }
 
 impl StatusClass {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [StatusClass; 4] = [
+    pub const ALL: [StatusClass; 5] = [
         StatusClass::Success,
         StatusClass::ClientError,
         StatusClass::ServerError,
+        StatusClass::Cut,
         StatusClass::None,
     ];
 
-    /// The class of `status`, where there is one.
-    pub const fn of(status: Option<u16>) -> StatusClass {
+    /// The class of `status`, where there is one, of an answer that is `complete` or broke off.
+    pub const fn of(status: Option<u16>, complete: bool) -> StatusClass {
         match status {
             None => StatusClass::None,
+            Some(..400) if !complete => StatusClass::Cut,
             Some(..400) => StatusClass::Success,
             Some(400..500) => StatusClass::ClientError,
             Some(500..) => StatusClass::ServerError,
@@ -76,6 +80,7 @@ impl StatusClass {
             StatusClass::Success => "ok",
             StatusClass::ClientError => "4xx",
             StatusClass::ServerError => "5xx",
+            StatusClass::Cut => "cut",
             StatusClass::None => "unanswered",
         }
     }

@@ -63,6 +63,7 @@ pub fn of(level: Level) -> &'static [(&'static [u8], Use)] {
             (b"tools", Use::Raw),
             (b"functions", Use::Raw),
             (b"response_format", Use::Raw),
+            (b"documents", Use::Raw),
         ],
         Level::Top(Api::Completions) => &[
             (b"model", Use::Model),
@@ -71,7 +72,12 @@ pub fn of(level: Level) -> &'static [(&'static [u8], Use)] {
             (b"stream", Use::Stream),
             (b"max_tokens", Use::Bound),
         ],
-        Level::Top(Api::Embeddings) => &[(b"model", Use::Model), (b"input", Use::Prompt)],
+        Level::Top(Api::Embeddings) => &[
+            (b"model", Use::Model),
+            (b"input", Use::Prompt),
+            // vLLM embeds chats, too.
+            (b"messages", Use::Messages),
+        ],
         Level::Top(Api::Responses) => &[
             (b"model", Use::Model),
             (b"input", Use::Input),
@@ -96,6 +102,9 @@ pub fn of(level: Level) -> &'static [(&'static [u8], Use)] {
             (b"name", Use::Text),
             (b"refusal", Use::Text),
             (b"thinking", Use::Text),
+            (b"reasoning", Use::Raw),
+            (b"reasoning_content", Use::Raw),
+            (b"summary", Use::Raw),
             (b"arguments", Use::Text),
             (b"tool_calls", Use::Raw),
             (b"function_call", Use::Raw),
@@ -103,6 +112,10 @@ pub fn of(level: Level) -> &'static [(&'static [u8], Use)] {
             (b"output", Use::Raw),
             (b"source", Use::Source),
         ],
-        Level::Source => &[(b"type", Use::Type), (b"data", Use::Data)],
+        Level::Source => &[
+            (b"type", Use::Type),
+            (b"data", Use::Data),
+            (b"content", Use::Content),
+        ],
     }
 }

@@ -56,6 +56,16 @@ impl Headers {
         headers
     }
 
+    /// A copy with those headers only whose names `keep` wants, in no more memory than they need.
+    pub fn only(&self, keep: impl Fn(&[u8]) -> bool) -> Headers {
+        Headers::from_pairs(self.iter().filter(|(name, _)| keep(name)))
+    }
+
+    /// How many bytes the names and values take.
+    pub fn size(&self) -> usize {
+        self.block.len()
+    }
+
     /// The first value of `name`.
     pub fn first(&self, name: &str) -> Option<&[u8]> {
         self.all(name).next()

@@ -97,7 +97,7 @@ impl Proxy for Native {
         let step = self.step(id, |open, worker, meters| {
             open.stream.on_request_headers(
                 worker,
-                Headers::from_pairs(headers.iter().copied()),
+                Headers::from_pairs(headers.iter().copied().filter(|(name, _)| !ours(name))),
                 end,
                 meters,
             )
@@ -142,7 +142,7 @@ impl Proxy for Native {
             .collect()
     }
 
-    fn respond_body(&mut self, stream: StreamId, chunk: &[u8], _end: bool) {
+    fn respond_body(&mut self, stream: StreamId, chunk: &[u8], end: bool) {
         let open = self
             .streams
             .get_mut(&stream)
@@ -150,6 +150,9 @@ impl Proxy for Native {
         if open.stream.awaits_first_byte() {
             open.stream
                 .on_first_byte(&mut self.workers[open.worker], &mut self.meters);
+        }
+        if end {
+            open.stream.on_response_complete();
         }
         if open.stream.wants_response_body() {
             open.stream.on_response_body(chunk);
