@@ -240,6 +240,18 @@ fn every_mistake_names_its_path_and_its_remedy() {
 }
 
 #[test]
+fn an_alias_that_stands_there_twice_is_refused() {
+    let json = valid().to_string().replace(
+        r#""pools":["small","long"]"#,
+        r#""alias":{"a":"qwen","a":"b"},"pools":["small","long"]"#,
+    );
+    let refusal = Config::from_json(json.as_bytes())
+        .expect_err(&json)
+        .to_string();
+    assert_eq!(refusal, "routes[0].alias.a: duplicate field `a`");
+}
+
+#[test]
 fn what_is_no_object_of_ours_is_refused_as_a_whole() {
     for (json, expected) in [
         ("", "configuration: is empty"),

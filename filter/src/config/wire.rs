@@ -5,7 +5,10 @@
 //! a [`super::Config`]. The JSON Schema is generated from them, so their doc comments are what an
 //! editor shows.
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// Junheng's plugin configuration.
 #[derive(Debug, Deserialize)]
@@ -131,7 +134,11 @@ pub struct Route {
     pub matches: Match,
     /// Model names to rewrite in the body: asked for -> sent upstream.
     #[serde(default)]
-    pub alias: std::collections::HashMap<String, String>,
+    #[cfg_attr(
+        not(target_arch = "wasm32"),
+        schemars(with = "std::collections::BTreeMap<String, String>")
+    )]
+    pub alias: Names,
     /// Pools in order of preference: the next is used where one has no candidate.
     pub pools: Vec<String>,
     /// How many endpoints a request may try, the first included: 1 to 8; 3 if absent.
@@ -256,4 +263,35 @@ pub enum Upgrades {
     Forward,
     /// Answered 403.
     Refuse,
+}
+
+/// Names for names. A name that stands there twice is refused, where a map would take the last.
+#[derive(Debug, Default)]
+pub struct Names(pub Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Names, D::Error> {
+        struct Pairs;
+
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Names;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of names")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Names, A::Error> {
+                let mut names: Vec<(String, String)> = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if names.iter().any(|(known, _)| *known == name) {
+                        return Err(Error::custom(format_args!("duplicate field `{name}`")));
+                    }
+                    names.push((name, map.next_value()?));
+                }
+                Ok(Names(names))
+            }
+        }
+
+        deserializer.deserialize_map(Pairs)
+    }
 }

@@ -31,11 +31,7 @@ pub(super) fn route(path: &str, route: &wire::Route, pools: &[Pool]) -> Result<R
     if chosen.is_empty() {
         return wrong(format!("{path}.pools"), "is empty; name at least one pool");
     }
-    let mut alias: Vec<(String, String)> = route
-        .alias
-        .iter()
-        .map(|(from, to)| (from.clone(), to.clone()))
-        .collect();
+    let mut alias = route.alias.0.clone();
     alias.sort_unstable();
     for (from, to) in &alias {
         let path = format!("{path}.alias.{from}");
