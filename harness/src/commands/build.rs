@@ -1,7 +1,7 @@
 //! `harness build`.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use flate2::Compression;
@@ -33,19 +33,22 @@ pub fn run(_args: Args) -> anyhow::Result<ExitCode> {
     for (module, name) in host::imports_of(&wasm)? {
         imports.entry(module).or_default().push(name);
     }
-    println!("path     {}", path.canonicalize()?.display());
-    println!(
+    let mut out = io::stdout().lock();
+    writeln!(out, "path     {}", path.canonicalize()?.display())?;
+    writeln!(
+        out,
         "bytes    {} ({} with gzip)",
         wasm.len(),
         gzip.finish()?.len()
-    );
-    println!("sha256   {sha256}");
+    )?;
+    writeln!(out, "sha256   {sha256}")?;
     for (module, names) in imports {
-        println!(
+        writeln!(
+            out,
             "imports  {} from {module}: {}",
             names.len(),
             names.join(" ")
-        );
+        )?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@ mod cost;
 mod demo;
 mod up;
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -39,8 +40,12 @@ pub fn run() -> ExitCode {
         Command::Build(args) => build::run(args),
         Command::Cost(args) => cost::run(args),
     };
-    outcome.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        ExitCode::from(2)
+    outcome.unwrap_or_else(|error| match error.downcast_ref::<io::Error>() {
+        // Whoever read the output has enough, as `head` does.
+        Some(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        _ => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
     })
 }

@@ -120,7 +120,9 @@ fn introduce(stage: &Stage, front: &Front) -> anyhow::Result<()> {
     println!(
         "curl -s {base}/embeddings {json} -d '{{\"model\": \"{embedder}\", \"input\": \"Hello\"}}'"
     );
-    println!("\n# Who answered, and why: x-served-by, x-junheng-decision");
+    println!(
+        "\n# Who answered, and why: x-served-by, x-junheng-decision (where decision_header allows it)"
+    );
     println!(
         "curl -si {base}/chat/completions {json} -d '{{\"model\": \"{chat}\", \"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}]}}' | grep -i '^x-'"
     );

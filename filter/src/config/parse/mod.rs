@@ -103,17 +103,18 @@ fn document(json: &[u8]) -> Result<wire::Document> {
             } else {
                 path
             },
-            problem: without_place(&error),
+            problem: worded(&error),
         }
     })
 }
 
-/// The error's text without its line and column: a configuration that came as YAML has others.
-fn without_place(error: &serde_json::Error) -> String {
+/// The error's text, of a value that is wrong without its line and column: a configuration that came as YAML
+/// has others, and its path says it better. Where the JSON itself is broken they are all there is.
+fn worded(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" at line ") {
-        Some((problem, _)) => problem.to_owned(),
-        None => text,
+        Some((problem, _)) if error.is_data() => problem.to_owned(),
+        _ => text,
     }
 }
 
