@@ -105,11 +105,8 @@ impl HttpStream {
                 // Half-written headers must not leave: the request would go where nobody chose.
                 Err(Failed(_)) => {
                     self.end();
-                    let verdict = self.unreadable();
-                    match verdict {
-                        Verdict::Refuse(refusal) => self.refuse(&refusal),
-                        Verdict::Hold | Verdict::Forward(_) => PAUSE,
-                    }
+                    let refusal = self.unreadable();
+                    self.carry_out(refusal)
                 }
             },
         }

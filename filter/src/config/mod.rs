@@ -24,6 +24,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Every model name that is written somewhere, sorted, without duplicates.
     pub models: Vec<String>,
+    /// Every request header that a decision may depend on, in lower case, without duplicates.
+    pub looked_at: Vec<String>,
     /// The header that names the tenant, if one does.
     pub tenant_header: Option<String>,
     /// The largest body that is read, in bytes.
@@ -226,14 +228,9 @@ impl Config {
 
     /// Whether a decision may depend on the request header `name`.
     pub fn looks_at(&self, name: &[u8]) -> bool {
-        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-        let hashed =
-            |pool: &Pool| matches!(&pool.balance.key, Some(HashKey::Header(header)) if is(header));
-        let matched = |route: &Route| route.matches.headers.iter().any(|(header, _)| is(header));
-        is(":path")
-            || self.tenant_header.as_deref().is_some_and(is)
-            || self.pools.iter().any(hashed)
-            || self.routes.iter().any(matched)
+        self.looked_at
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
     }
 
     /// The pool `id`.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::balance::{Ask, Order};
-use crate::config::{Config, HashKey, ModelId, PoolId, Route, RouteId};
+use crate::config::{Config, HashKey, ModelId, PoolId, RouteId};
 use crate::identity;
 use crate::ports::Host;
 use crate::report::decision::DroppedBy;
@@ -181,7 +181,7 @@ fn choose(
             },
         }
     }
-    Err(nowhere(&config, route, &dropped, model, input, output))
+    Err(nowhere(&config, &dropped, model, input, output))
 }
 
 /// The endpoints of `pool` to try, the first of them claimed; `None` where none takes traffic.
@@ -207,7 +207,6 @@ fn pick(
 /// Why none of the rule's pools could take the request: the cure decides which reason is told.
 fn nowhere(
     config: &Config,
-    route: &Route,
     dropped: &[(PoolId, DroppedBy)],
     model: Option<&str>,
     input: Option<Tokens>,
@@ -223,13 +222,8 @@ fn nowhere(
     match (largest, input, model) {
         (Some(largest), Some(input), _) => Refusal::too_long(input, output, largest),
         (_, _, Some(model)) => Refusal::no_model(model),
-        _ => {
-            debug_assert!(
-                route.pools.is_empty(),
-                "a request without a model fits every pool"
-            );
-            Refusal::no_route()
-        }
+        // Not met: a request without a model, and so without a prompt, fits every pool.
+        (_, _, None) => Refusal::no_route(),
     }
 }
 

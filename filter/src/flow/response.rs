@@ -112,26 +112,30 @@ impl Stream {
     /// The stream is over, in whatever way. A second call does nothing.
     pub fn on_end(&mut self, worker: &mut Worker, host: &mut dyn Host) {
         self.asked = None;
-        let Some(placed) = self.placed.take() else {
-            return;
-        };
-        if let Some(pool) = worker.pools.get_mut(placed.pool.0) {
-            pool.endpoints.view_mut().on_release(placed.carrier);
-            pool.meters.release(placed.carrier, host);
-            pool.meters
-                .count_request(StatusClass::of(placed.status, placed.complete));
-            if placed.complete && placed.status.is_some_and(|status| status < 500) {
-                pool.endpoints.view_mut().on_answer(placed.carrier);
-            }
+        if let Some(placed) = self.placed.take() {
+            settle(placed, worker, host);
         }
         worker.on_stream_end(host);
-        let Some(learning) = placed.learning else {
-            return;
-        };
-        if let Some(actual) = learning.usage.prompt_tokens() {
-            for model in learning.models.into_iter().flatten() {
-                worker.estimator.learn(model.0, learning.estimated, actual);
-            }
+    }
+}
+
+/// Takes a request that was placed out of all counts, and learns what it has shown.
+fn settle(placed: Placed, worker: &mut Worker, host: &mut dyn Host) {
+    if let Some(pool) = worker.pools.get_mut(placed.pool.0) {
+        pool.endpoints.view_mut().on_release(placed.carrier);
+        pool.meters.release(placed.carrier, host);
+        pool.meters
+            .count_request(StatusClass::of(placed.status, placed.complete));
+        if placed.complete && placed.status.is_some_and(|status| status < 500) {
+            pool.endpoints.view_mut().on_answer(placed.carrier);
+        }
+    }
+    let Some(learning) = placed.learning else {
+        return;
+    };
+    if let Some(actual) = learning.usage.prompt_tokens() {
+        for model in learning.models.into_iter().flatten() {
+            worker.estimator.learn(model.0, learning.estimated, actual);
         }
     }
 }

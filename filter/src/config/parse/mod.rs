@@ -73,6 +73,7 @@ pub(super) fn config(json: &[u8]) -> Result<Config> {
     tenants_can_be_told(&document, &pools, tenant_header.is_some())?;
     Ok(Config {
         models: models(&pools, &routes),
+        looked_at: looked_at(&pools, &routes, tenant_header.as_deref()),
         routes,
         tenant_header,
         body_limit: within(
@@ -189,6 +190,27 @@ fn models(pools: &[Pool], routes: &[Route]) -> Vec<String> {
         .flat_map(|route| &route.alias)
         .flat_map(|(from, to)| [from, to]);
     let mut all: Vec<String> = named.chain(aliases).cloned().collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Every header that is named, and the path: what is kept of a request while its body is awaited.
+fn looked_at(pools: &[Pool], routes: &[Route], tenant: Option<&str>) -> Vec<String> {
+    let hashed = pools.iter().filter_map(|pool| match &pool.balance.key {
+        Some(HashKey::Header(name)) => Some(name.as_str()),
+        _ => None,
+    });
+    let matched = routes
+        .iter()
+        .flat_map(|route| &route.matches.headers)
+        .map(|(name, _)| name.as_str());
+    let all = [":path"]
+        .into_iter()
+        .chain(tenant)
+        .chain(hashed)
+        .chain(matched);
+    let mut all: Vec<String> = all.map(str::to_owned).collect();
     all.sort_unstable();
     all.dedup();
     all
