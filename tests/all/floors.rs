@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module of the filter and the floor it is on.
-const FLOORS: [(&str, u8); 10] = [
+const FLOORS: [(&str, u8); 11] = [
     ("abi", 5),
     ("flow", 4),
     ("ports", 3),
@@ -13,6 +13,7 @@ const FLOORS: [(&str, u8); 10] = [
     ("identity", 2),
     ("route", 2),
     ("balance", 2),
+    ("health", 2),
     ("report", 2),
     ("config", 1),
     ("values", 0),

@@ -1,0 +1,72 @@
+//! The breaker: whether traffic is let through, and the one probe that may undo a trip.
+//!
+//! `Admitting -> Tripped -> Probing -> Ramping -> Admitting`. What is only a matter of time is never
+//! written: a trip that is over, a lost probe and a finished ramp are read off the clock, so no
+//! worker has to notice them first, and none can notice them differently.
+//!
+//! Not "open" and "half-open": those name a circuit's states and everybody reads one of them the
+//! wrong way round.
+
+use crate::values::clock::Instant;
+
+use super::rules::Rules;
+use super::standing::Share;
+
+/// The breaker of one endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Breaker {
+    pub phase: Phase,
+    /// Probes sent so far; its value is the token of the last. Never set back, so the late answer of a lost
+    /// probe is never taken for another's.
+    pub probes: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Phase {
+    #[default]
+    Admitting,
+    /// Left alone; a probe is due at `until`.
+    Tripped { until: Instant },
+    /// One request is out to see; if it is not back at `until`, another is due.
+    Probing { until: Instant },
+    /// As admitting, with a share that has grown since `since`.
+    Ramping { since: Instant },
+}
+
+impl Breaker {
+    pub fn trip(&mut self, until: Instant) {
+        self.phase = Phase::Tripped { until };
+    }
+
+    pub fn ramp(&mut self, now: Instant) {
+        self.phase = Phase::Ramping { since: now };
+    }
+
+    /// Sends a probe; its token.
+    pub fn probe(&mut self, rules: &Rules, now: Instant) -> u32 {
+        let until = now.after(rules.probe_lost);
+        self.phase = Phase::Probing { until };
+        self.probes = self.probes.wrapping_add(1);
+        self.probes
+    }
+
+    /// Whether the outcome of the probe with this token is still wanted: it is until its
+    /// replacement has been sent, for one that comes late is no less true.
+    pub fn awaits(&self, token: u32) -> bool {
+        matches!(self.phase, Phase::Probing { .. }) && token == self.probes
+    }
+
+    /// Whether the outcomes of ordinary requests count. Not while tripped or probing: those that
+    /// arrive then were placed before the trip and tell of nothing since.
+    pub fn listens(&self) -> bool {
+        matches!(self.phase, Phase::Admitting | Phase::Ramping { .. })
+    }
+
+    /// The share of its traffic that a breaker lets through which [`listens`](Self::listens).
+    pub fn share(&self, rules: &Rules, now: Instant) -> Share {
+        match self.phase {
+            Phase::Ramping { since } => Share::ramped(now.since(since), rules.ramp),
+            _ => Share::WHOLE,
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! What the whole process agrees on about one endpoint: its window of failures, its breaker, its rest
+//! and its active checks, as a value that is stepped by pure functions.
+//!
+//! # Why a value
+//!
+//! A proxy has a VM for each worker thread. If each judged endpoints by its own requests, a dead one
+//! would have to fail in every worker before it is left, and each would send a probe of its own. So
+//! there is one [`State`] an endpoint, kept encoded in the proxy's shared data: a worker decodes it,
+//! takes a step `(old, now, input) -> (new, outcome)`, and stores the result if nobody else has stored
+//! one meanwhile; else it begins again with what they stored. Whatever has to happen once (the trip, the
+//! probe) is what one such store did.
+//!
+//! # Where several things are known at once
+//!
+//! - *Breaker.* A trip is undone by nothing but a good probe: while tripped or probing, outcomes of
+//!   ordinary requests change nothing, for those were placed before. A failed probe trips again.
+//!   With the ramp the window begins afresh: what led to the trip has had its effect.
+//! - *Overload* (429, 503) is neither failure nor success: the endpoint rests and its window is not
+//!   touched. A probe that meets it has found a server that lives and wants no traffic: the trip goes on
+//!   until the rest is over, and then another probe is due. Ramping instead would send a tenth of the
+//!   traffic to a server that has just asked for none.
+//! - *Checks* are about the server, the breaker about its answers. Neither undoes the other: an
+//!   endpoint that is back by its checks ramps, unless it is tripped, and then it still has to pass its probe.
+//!
+//! # Clocks and counters
+//!
+//! Times are readings of one monotonic clock, taken by several threads: one that is older than what is
+//! stored counts as that. `answered` is a counter of the endpoint's successes, which the workers raise
+//! without looking at the state (see `window.rs` for why). It must be read *after* the state that it is handed to:
+//! then it is never below what the state holds unless the counter began anew, and that is noticed.
+
+mod breaker;
+mod checks;
+mod codec;
+mod rules;
+mod standing;
+mod window;
+
+use std::time::Duration;
+
+use crate::values::clock::Instant;
+
+use breaker::Breaker;
+use checks::Checks;
+use window::Window;
+
+pub use rules::{ErrorRate, FailTimeout, Rules, Trip};
+pub use standing::{Share, Standing, Why};
+
+/// All that is agreed on about one endpoint. A fresh one is available, admitting and without a past.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    breaker: Breaker,
+    window: Window,
+    /// Overloaded until then; the clock's origin for never.
+    rests_until: Instant,
+    checks: Checks,
+}
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The new state is the old one: there is nothing to store.
+    Unchanged,
+    /// Counted; where the endpoint stands is as before.
+    Counted,
+    /// The breaker tripped at this very input.
+    Tripped,
+    /// The caller's request is the probe, with this token, once the new state has been stored.
+    Probing(u32),
+    /// The endpoint is back, and its share grows from now on.
+    Ramping,
+    /// The endpoint rests, or rests longer than before.
+    Resting,
+    /// Active checks took the endpoint out.
+    Unavailable,
+    /// Active checks brought it back, but it is tripped still.
+    Available,
+}
+
+/// How a probe ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeEnd {
+    /// Answered well.
+    Passed,
+    /// Failed in any of the ways that count as failure.
+    Failed,
+    /// Answered with 429 or 503, and this `Retry-After` if it had one.
+    Overloaded(Option<Duration>),
+}
+
+impl State {
+    /// Whether [`roll`](Self::roll) is due before a success is counted at `now`: at most once a
+    /// bucket, and never while the breaker does not listen.
+    pub fn needs_roll(&self, rules: &Rules, now: Instant) -> bool {
+        self.breaker.listens() && self.window.needs_roll(rules.trip.window(), now)
+    }
+
+    /// Begins the window's bucket of `now`, before a success is counted into it.
+    pub fn roll(&self, rules: &Rules, now: Instant, answered: u64) -> (State, Outcome) {
+        self.step(|new| {
+            if new.breaker.listens() && new.window.roll(rules.trip.window(), now, answered) {
+                Outcome::Counted
+            } else {
+                Outcome::Unchanged
+            }
+        })
+    }
+
+    /// A request failed: connect failure, reset, timeout or a 5xx other than 503.
+    pub fn failed(&self, rules: &Rules, now: Instant, answered: u64) -> (State, Outcome) {
+        self.step(|new| {
+            if !new.breaker.listens() {
+                return Outcome::Unchanged;
+            }
+            let tally = new.window.fail(rules.trip.window(), now, answered);
+            if !rules.trip.is_reached(&tally) {
+                return Outcome::Counted;
+            }
+            new.breaker.trip(now.after(rules.trip.lasts()));
+            Outcome::Tripped
+        })
+    }
+
+    /// A request was answered with 429 or 503: the endpoint rests for `retry_after`, or for the default
+    /// without one or if it is zero, and never shorter than it was going to.
+    pub fn overloaded(
+        &self,
+        rules: &Rules,
+        now: Instant,
+        retry_after: Option<Duration>,
+    ) -> (State, Outcome) {
+        self.step(|new| {
+            if new.breaker.listens() && new.rest(rules, now, retry_after) {
+                Outcome::Resting
+            } else {
+                Outcome::Unchanged
+            }
+        })
+    }
+
+    /// Asks to make the caller's request the probe; [`Outcome::Unchanged`] if none is due.
+    pub fn probe(&self, rules: &Rules, now: Instant) -> (State, Outcome) {
+        self.step(|new| match new.standing(rules, now) {
+            Standing::DueForProbe => Outcome::Probing(new.breaker.probe(rules, now)),
+            Standing::In(_) | Standing::Out { .. } => Outcome::Unchanged,
+        })
+    }
+
+    /// The probe with `token` ended. Nothing changes if it has been replaced.
+    pub fn probed(
+        &self,
+        rules: &Rules,
+        now: Instant,
+        answered: u64,
+        token: u32,
+        end: ProbeEnd,
+    ) -> (State, Outcome) {
+        self.step(|new| {
+            if !new.breaker.awaits(token) {
+                return Outcome::Unchanged;
+            }
+            match end {
+                ProbeEnd::Passed => new.ramp(now, answered),
+                ProbeEnd::Failed => {
+                    new.breaker.trip(now.after(rules.trip.lasts()));
+                    Outcome::Tripped
+                }
+                ProbeEnd::Overloaded(retry_after) => {
+                    new.rest(rules, now, retry_after);
+                    new.breaker.trip(new.rests_until);
+                    Outcome::Resting
+                }
+            }
+        })
+    }
+
+    /// An active check passed or failed.
+    pub fn checked(
+        &self,
+        rules: &Rules,
+        now: Instant,
+        answered: u64,
+        passed: bool,
+    ) -> (State, Outcome) {
+        self.step(|new| {
+            let turned = new.checks.check(rules, passed);
+            match (turned, passed) {
+                (false, _) if new.checks == self.checks => Outcome::Unchanged,
+                (false, _) => Outcome::Counted,
+                (true, false) => Outcome::Unavailable,
+                (true, true) if new.breaker.listens() => new.ramp(now, answered),
+                (true, true) => Outcome::Available,
+            }
+        })
+    }
+
+    fn step(&self, take: impl FnOnce(&mut State) -> Outcome) -> (State, Outcome) {
+        let mut new = self.clone();
+        let outcome = take(&mut new);
+        (new, outcome)
+    }
+
+    fn ramp(&mut self, now: Instant, answered: u64) -> Outcome {
+        self.breaker.ramp(now);
+        self.window = Window::begun(now, answered);
+        Outcome::Ramping
+    }
+
+    /// Whether that is longer than it was going to rest.
+    fn rest(&mut self, rules: &Rules, now: Instant, retry_after: Option<Duration>) -> bool {
+        let asked = retry_after.filter(|asked| !asked.is_zero());
+        let until = now.after(asked.unwrap_or(rules.rest).min(rules.longest_rest));
+        let longer = until > self.rests_until;
+        self.rests_until = until.max(self.rests_until);
+        longer
+    }
+}
+
+#[cfg(test)]
+mod tests;

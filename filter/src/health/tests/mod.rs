@@ -1,0 +1,139 @@
+//! One endpoint in a world of one worker; several of them are met in the suite's `breaker`.
+
+mod rests;
+mod returns;
+mod trips;
+
+use super::*;
+
+/// One endpoint, its counter of successes and a clock.
+struct World {
+    rules: Rules,
+    state: State,
+    answered: u64,
+    seconds: f64,
+}
+
+impl World {
+    fn new() -> World {
+        World::under(Rules::default())
+    }
+
+    fn under(rules: Rules) -> World {
+        World {
+            rules,
+            state: State::default(),
+            answered: 1_000,
+            seconds: 1_000.0,
+        }
+    }
+
+    fn tripped() -> World {
+        let mut world = World::new();
+        assert_eq!(world.fail(5), Outcome::Tripped);
+        world
+    }
+
+    /// Tripped, thirty seconds later, and probed.
+    fn probing() -> (World, u32) {
+        let mut world = World::tripped();
+        world.wait(30.0);
+        let token = world.probe().unwrap();
+        (world, token)
+    }
+
+    fn ramping() -> World {
+        let (mut world, token) = World::probing();
+        assert_eq!(world.probed(token, ProbeEnd::Passed), Outcome::Ramping);
+        world
+    }
+
+    fn now(&self) -> Instant {
+        at(self.seconds)
+    }
+
+    fn wait(&mut self, seconds: f64) {
+        self.seconds += seconds;
+    }
+
+    fn store(&mut self, (new, outcome): (State, Outcome)) -> Outcome {
+        assert_eq!(new == self.state, outcome == Outcome::Unchanged);
+        self.state = new;
+        outcome
+    }
+
+    /// That many failures; what the last came to, all others having changed nothing.
+    fn fail(&mut self, failures: u32) -> Outcome {
+        for nth in 1..=failures {
+            let step = self.state.failed(&self.rules, self.now(), self.answered);
+            let outcome = self.store(step);
+            if nth == failures {
+                return outcome;
+            }
+            assert_ne!(outcome, Outcome::Tripped, "failure {nth} of {failures}");
+        }
+        Outcome::Unchanged
+    }
+
+    fn succeed(&mut self, successes: u64) {
+        if self.state.needs_roll(&self.rules, self.now()) {
+            let step = self.state.roll(&self.rules, self.now(), self.answered);
+            self.store(step);
+        }
+        self.answered += successes;
+    }
+
+    /// As many successes as failures, one after the other, so that none is in a row.
+    fn alternate(&mut self, failures: u32) -> Outcome {
+        let mut outcome = Outcome::Unchanged;
+        for _ in 0..failures {
+            self.succeed(1);
+            outcome = self.fail(1);
+        }
+        outcome
+    }
+
+    fn overload(&mut self, retry_after: Option<u64>) -> Outcome {
+        let asked = retry_after.map(Duration::from_secs);
+        let step = self.state.overloaded(&self.rules, self.now(), asked);
+        self.store(step)
+    }
+
+    fn probe(&mut self) -> Option<u32> {
+        let step = self.state.probe(&self.rules, self.now());
+        match self.store(step) {
+            Outcome::Probing(token) => Some(token),
+            _ => None,
+        }
+    }
+
+    fn probed(&mut self, token: u32, end: ProbeEnd) -> Outcome {
+        let (now, answered) = (self.now(), self.answered);
+        let step = self.state.probed(&self.rules, now, answered, token, end);
+        self.store(step)
+    }
+
+    /// Active checks: `p` passed, `f` failed; what the last came to.
+    fn check(&mut self, checks: &str) -> Outcome {
+        let mut outcome = Outcome::Unchanged;
+        for check in checks.chars() {
+            let (now, answered) = (self.now(), self.answered);
+            let step = self.state.checked(&self.rules, now, answered, check == 'p');
+            outcome = self.store(step);
+        }
+        outcome
+    }
+
+    fn standing(&self) -> Standing {
+        self.state.standing(&self.rules, self.now())
+    }
+}
+
+fn at(seconds: f64) -> Instant {
+    Instant::from_nanos((seconds * 1e9) as u64)
+}
+
+fn out(why: Why, until: f64) -> Standing {
+    let until = Some(at(until));
+    Standing::Out { why, until }
+}
