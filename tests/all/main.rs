@@ -4,6 +4,7 @@ mod agreement;
 mod artifact;
 mod balance;
 mod bodies;
+mod breaker;
 mod config;
 mod estimate;
 mod fleet;
