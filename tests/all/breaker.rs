@@ -1,7 +1,7 @@
 //! The breaker in a process of several workers: against a plain reference model over many random
 //! histories, and one probe for any number of simultaneous arrivals.
 //!
-//! `JUNHENG_TRACES` sets how many histories; a million take some minutes.
+//! `JUNHENG_TRACES` sets how many histories; a million take about a minute.
 
 mod process;
 mod reference;
@@ -74,7 +74,7 @@ fn tripped(rules: &Rules) -> Shared {
     let mut shared = Shared::new();
     let now = Instant::from_nanos(100_000_000_000);
     for _ in 0..5 {
-        assert!(Step::take(Input::Failed, rules, now, &shared, 0).store(&mut shared));
+        assert!(Step::take(Input::Failed(now), rules, now, &shared, 0).store(&mut shared));
     }
     let later = now.after(Duration::from_secs(30));
     let (state, _) = shared.read();

@@ -62,6 +62,11 @@ impl Breaker {
         matches!(self.phase, Phase::Admitting | Phase::Ramping { .. })
     }
 
+    /// Whether a request placed then tells of the time before the endpoint came back.
+    pub fn is_past(&self, placed: Instant) -> bool {
+        matches!(self.phase, Phase::Ramping { since } if placed < since)
+    }
+
     /// The share of its traffic that a breaker lets through which [`listens`](Self::listens).
     pub fn share(&self, rules: &Rules, now: Instant) -> Share {
         match self.phase {

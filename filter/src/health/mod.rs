@@ -14,7 +14,9 @@
 //!
 //! - *Breaker.* A trip is undone by nothing but a good probe: while tripped or probing, outcomes of
 //!   ordinary requests change nothing, for those were placed before. A failed probe trips again.
-//!   With the ramp the window begins afresh: what led to the trip has had its effect.
+//!   With the ramp the window begins afresh, and failures of requests placed before it are not
+//!   counted: a server that hung and has been restarted would be tripped once more by the timeouts
+//!   of those that still waited for its predecessor.
 //! - *Overload* (429, 503) is neither failure nor success: the endpoint rests and its window is not
 //!   touched. A probe that meets it has found a server that lives and wants no traffic: the trip goes on
 //!   until the rest is over, and then another probe is due. Ramping instead would send a tenth of the
@@ -107,10 +109,16 @@ impl State {
         })
     }
 
-    /// A request failed: connect failure, reset, timeout or a 5xx other than 503.
-    pub fn failed(&self, rules: &Rules, now: Instant, answered: u64) -> (State, Outcome) {
+    /// A request that was placed at `placed` failed: connect failure, reset, timeout or a 5xx other than 503.
+    pub fn failed(
+        &self,
+        rules: &Rules,
+        placed: Instant,
+        now: Instant,
+        answered: u64,
+    ) -> (State, Outcome) {
         self.step(|new| {
-            if !new.breaker.listens() {
+            if !new.breaker.listens() || new.breaker.is_past(placed) {
                 return Outcome::Unchanged;
             }
             let tally = new.window.fail(rules.trip.window(), now, answered);

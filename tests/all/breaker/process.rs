@@ -40,7 +40,8 @@ impl Shared {
 #[derive(Clone, Copy, Debug)]
 pub enum Input {
     Roll,
-    Failed,
+    /// A request placed then.
+    Failed(Instant),
     Overloaded(Option<u64>),
     Probe,
     Probed(u32, ProbeEnd),
@@ -64,7 +65,7 @@ impl Step {
         let (old, version) = shared.read();
         let (new, outcome) = match input {
             Input::Roll => old.roll(rules, now, answered),
-            Input::Failed => old.failed(rules, now, answered),
+            Input::Failed(placed) => old.failed(rules, placed, now, answered),
             Input::Overloaded(asked) => old.overloaded(rules, now, asked.map(Duration::from_secs)),
             Input::Probe => old.probe(rules, now),
             Input::Probed(token, end) => old.probed(rules, now, answered, token, end),

@@ -64,8 +64,11 @@ impl Reference {
         None
     }
 
-    pub fn failed(&mut self, now: Instant, answered: u64) -> Option<Outcome> {
-        if self.tripped_until.is_some() {
+    pub fn failed(&mut self, placed: Instant, now: Instant, answered: u64) -> Option<Outcome> {
+        let late = self
+            .back_since
+            .is_some_and(|since| placed.as_nanos() < since);
+        if late || self.tripped_until.is_some() {
             return None;
         }
         self.begin_bucket(now, answered);

@@ -108,7 +108,13 @@ impl Trace {
                 let token = self.probes[self.rng.below(self.probes.len())];
                 (Input::Probed(token, self.probe_end()), 0)
             }
-            _ if self.rng.below(100) < self.failing => (Input::Failed, 0),
+            _ if self.rng.below(100) < self.failing => {
+                let waited = [0, 0, 1, 1_000, 60_000][self.rng.below(5)];
+                (
+                    Input::Failed(millis(now.as_nanos() / 1_000_000 - waited)),
+                    0,
+                )
+            }
             _ => {
                 let successes = 1 + self.rng.below(12) as u64;
                 if !self.workers[worker].known.needs_roll(&self.rules, now) {
@@ -148,7 +154,7 @@ impl Trace {
             matches!(step.input, Input::Probed(token, _) if Some(&token) != self.probes.last());
         let expected = match step.input {
             Input::Roll => self.reference.rolled(now, answered),
-            Input::Failed => self.reference.failed(now, answered),
+            Input::Failed(placed) => self.reference.failed(placed, now, answered),
             Input::Overloaded(asked) => self.reference.overloaded(now, asked),
             Input::Probe => self.reference.probe(now),
             Input::Probed(token, end) => self.reference.probed(now, answered, token, end),

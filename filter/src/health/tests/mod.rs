@@ -1,5 +1,6 @@
 //! One endpoint in a world of one worker; several of them are met in the suite's `breaker`.
 
+mod extremes;
 mod rests;
 mod returns;
 mod trips;
@@ -65,14 +66,19 @@ impl World {
     /// That many failures; what the last came to, all others having changed nothing.
     fn fail(&mut self, failures: u32) -> Outcome {
         for nth in 1..=failures {
-            let step = self.state.failed(&self.rules, self.now(), self.answered);
-            let outcome = self.store(step);
+            let outcome = self.fail_placed(self.seconds);
             if nth == failures {
                 return outcome;
             }
             assert_ne!(outcome, Outcome::Tripped, "failure {nth} of {failures}");
         }
         Outcome::Unchanged
+    }
+
+    fn fail_placed(&mut self, placed: f64) -> Outcome {
+        let (now, answered) = (self.now(), self.answered);
+        let step = self.state.failed(&self.rules, at(placed), now, answered);
+        self.store(step)
     }
 
     fn succeed(&mut self, successes: u64) {

@@ -84,3 +84,17 @@ fn the_window_begins_afresh_with_the_ramp_and_failures_count_from_then_on() {
     assert_eq!(world.alternate(9), Outcome::Counted);
     assert_eq!(world.alternate(1), Outcome::Tripped, "ten of twenty");
 }
+
+#[test]
+fn requests_placed_before_the_ramp_do_not_fail_into_it() {
+    let mut world = World::ramping();
+    let back = world.seconds;
+    for waited in [1.0, 20.0, 50.0] {
+        world.wait(waited);
+        assert_eq!(world.fail_placed(back - 0.001), Outcome::Unchanged);
+    }
+    for _ in 0..4 {
+        assert_eq!(world.fail_placed(back), Outcome::Counted);
+    }
+    assert_eq!(world.fail_placed(back), Outcome::Tripped);
+}

@@ -1,0 +1,73 @@
+//! Readings that no sound host would give: no step may break on them, nor lose what it has made.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn time() -> impl Strategy<Value = Instant> {
+    prop_oneof![
+        0..3u64,
+        0..1_000_000_000_000u64,
+        Just(u64::MAX),
+        any::<u64>()
+    ]
+    .prop_map(Instant::from_nanos)
+}
+
+fn duration() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        Just(Duration::ZERO),
+        Just(Duration::MAX),
+        (0..1_000_000_000_000u64).prop_map(Duration::from_nanos),
+    ]
+}
+
+prop_compose! {
+    fn rules()(
+        lengths in [duration(), duration(), duration(), duration(), duration()],
+        trip in proptest::option::of((any::<u8>(), any::<u32>(), 0..4u32)),
+        check_failures in any::<u8>(),
+        check_passes in any::<u8>(),
+    ) -> Rules {
+        let [window, tripped, probe_lost, ramp, rest] = lengths;
+        let trip = match trip {
+            Some((above_percent, least_requests, in_a_row)) => Trip::ErrorRate(ErrorRate {
+                window, above_percent, least_requests, in_a_row, tripped,
+            }),
+            None => Trip::FailTimeout(FailTimeout { max_fails: 2, fail_timeout: window }),
+        };
+        Rules { trip, probe_lost, ramp, rest, longest_rest: tripped, check_failures, check_passes }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_rules_clock_or_counter_break_a_step(
+        rules in rules(),
+        inputs in proptest::collection::vec((0..8u8, time(), any::<u64>(), duration()), 1..60),
+    ) {
+        let mut state = State::default();
+        for (kind, now, answered, asked) in inputs {
+            let token = state.breaker.probes;
+            let end = [
+                ProbeEnd::Passed,
+                ProbeEnd::Failed,
+                ProbeEnd::Overloaded(Some(asked)),
+            ][(answered % 3) as usize];
+            let (new, outcome) = match kind {
+                0 => state.roll(&rules, now, answered),
+                1 | 2 => state.failed(&rules, now, now, answered),
+                3 => state.overloaded(&rules, now, Some(asked)),
+                4 => state.probe(&rules, now),
+                5 => state.probed(&rules, now, answered, token, end),
+                _ => state.checked(&rules, now, answered, kind == 6),
+            };
+            prop_assert_eq!(outcome == Outcome::Unchanged, new == state);
+            prop_assert_eq!(State::decode(&new.encode()), Some(new.clone()));
+            if let Standing::In(share) = new.standing(&rules, now) {
+                prop_assert!(share >= Share::LEAST && share <= Share::WHOLE);
+            }
+            state = new;
+        }
+    }
+}
