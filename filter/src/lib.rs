@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | F4 | `abi` | how a proxy-wasm host is spoken to (wasm32 only) |
 //! | F3 | [`flow`], [`ports`] | the order of decisions for a request, a response, a tick |
-//! | F2 | [`request`], [`identity`], [`route`], [`balance`], [`report`] | one concern each |
+//! | F2 | [`request`], [`identity`], [`route`], [`balance`], [`load`], [`report`] | one concern each |
 //! | F1 | [`config`] | what a valid configuration is |
 //! | F0 | [`values`] | units, clock readings, randomness |
 //!
@@ -32,6 +32,7 @@ pub mod balance;
 pub mod config;
 pub mod flow;
 pub mod identity;
+pub mod load;
 pub mod ports;
 pub mod report;
 pub mod request;
