@@ -1,6 +1,7 @@
-//! What endpoints report of their load.
+//! What endpoints report of their load, and the weight that follows from it.
 //!
-//! Two ways lead in. A response carries the load of the moment it was written ([`orca`]); and the endpoint's metrics page tells it when asked ([`prometheus`]). Both end in
+//! Two ways lead in. A response carries the load of the moment it was written ([`orca`], or the explicit
+//! [`weight::HEADER`]); and the endpoint's metrics page tells it when asked ([`prometheus`]). Both end in
 //! a [`Report`], so that neither a weight nor a status page cares which server or which format it was.
 //!
 //! The unit belongs to the name wherever it can: `DCGM_FI_DEV_GPU_UTIL` is a percentage however small,
@@ -35,9 +36,12 @@ mod base64;
 mod json;
 mod names;
 pub mod orca;
+mod part;
 pub mod prometheus;
 mod protobuf;
 mod report;
 mod sheet;
+pub mod weight;
 
+pub use part::{Learned, Load, Part, merge};
 pub use report::{Report, Share};
