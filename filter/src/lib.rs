@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | F4 | `abi` | how a proxy-wasm host is spoken to (wasm32 only) |
 //! | F3 | [`flow`], [`ports`] | the order of decisions for a request, a response, a tick |
-//! | F2 | [`request`], [`identity`], [`route`], [`balance`], [`health`], [`report`] | one concern each |
+//! | F2 | [`request`], [`identity`], [`route`], [`balance`], [`health`], [`load`], [`report`] | one concern each |
 //! | F1 | [`config`] | what a valid configuration is |
 //! | F0 | [`values`] | units, clock readings, randomness |
 //!
@@ -33,6 +33,7 @@ pub mod config;
 pub mod flow;
 pub mod health;
 pub mod identity;
+pub mod load;
 pub mod ports;
 pub mod report;
 pub mod request;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module of the filter and the floor it is on.
-const FLOORS: [(&str, u8); 11] = [
+const FLOORS: [(&str, u8); 12] = [
     ("abi", 5),
     ("flow", 4),
     ("ports", 3),
@@ -14,6 +14,7 @@ const FLOORS: [(&str, u8); 11] = [
     ("route", 2),
     ("balance", 2),
     ("health", 2),
+    ("load", 2),
     ("report", 2),
     ("config", 1),
     ("values", 0),
