@@ -24,7 +24,7 @@
 
 use crate::values::murmur3::murmur3_32;
 use crate::values::rng::Rng;
-use crate::values::units::Weight;
+use crate::values::units::Share;
 
 use super::ring::Ring;
 use super::{Ask, Balancer, Gauges, Order, View};
@@ -77,7 +77,7 @@ impl ConsistentHash {
     }
 
     /// Claims the first endpoint on the key's way that has room.
-    fn claim(&self, view: &mut View, key: u64, gauges: &mut dyn Gauges) -> Option<u32> {
+    fn claim(&self, view: &mut View, key: u64, draw: u16, gauges: &mut dyn Gauges) -> Option<u32> {
         for round in 0..ROUNDS {
             // The pool's gauge may have been left behind, by streams that began under another algorithm,
             // which does not step it. From the second round on the view is exact, and shows it.
@@ -86,14 +86,16 @@ impl ConsistentHash {
                 Some(total) => total.max(view.total_in_flight()),
                 None => view.total_in_flight(),
             };
-            let bound = Bound::new(total, view.total_weight());
+            let bound = Bound::new(total, view.total_pull());
             let probes = JUMPS.saturating_add(view.candidates().len() as u32);
             for probe in 0..probes {
                 let number = self.probe(view, key, probe)?;
                 let endpoint = number as usize;
-                let at_most = bound.of(view.weight(endpoint));
+                let at_most = bound.of(view.pull(endpoint));
+                // An endpoint that is ramped up gets its share of its keys; the last round through takes anyone.
+                let passed_over = probe < JUMPS && !view.admits(number, draw);
                 // The view saves a call for those known to be full, which next to a hot key are most.
-                if view.in_flight(endpoint) >= at_most {
+                if passed_over || view.in_flight(endpoint) >= at_most {
                     continue;
                 }
                 if gauges.claim(endpoint, Some(at_most)) {
@@ -120,7 +122,7 @@ impl Balancer for ConsistentHash {
     ) -> Order {
         let mut order = Order::default();
         let key = ask.key.unwrap_or_else(|| rng.bits());
-        let Some(first) = self.claim(view, key, gauges) else {
+        let Some(first) = self.claim(view, key, Share::draw(rng), gauges) else {
             return order;
         };
         order.push(first, ask.attempts());
@@ -138,22 +140,22 @@ impl Balancer for ConsistentHash {
 
 /// How many requests endpoints may have in flight, as one more joins the pool.
 struct Bound {
-    /// 1.25 · (total + 1) / Σw, as a fraction.
+    /// 1.25 · (total + 1) / Σ pull, as a fraction.
     numerator: u64,
     denominator: u64,
 }
 
 impl Bound {
-    fn new(total: u64, weights: u64) -> Bound {
+    fn new(total: u64, pulls: u64) -> Bound {
         Bound {
             numerator: total.saturating_add(1).saturating_mul(5),
-            denominator: weights.saturating_mul(4).max(1),
+            denominator: pulls.saturating_mul(4).max(1),
         }
     }
 
-    fn of(&self, weight: Weight) -> u64 {
+    fn of(&self, pull: u32) -> u64 {
         self.numerator
-            .saturating_mul(u64::from(weight.value()))
+            .saturating_mul(pull.into())
             .div_ceil(self.denominator)
     }
 }
@@ -165,6 +167,7 @@ mod tests {
     use super::*;
     use crate::balance::Algorithm;
     use crate::balance::world::World;
+    use crate::values::units::Weight;
 
     fn bound(total: u64, weight: u16, weights: &[u16]) -> u64 {
         let sum: u64 = weights.iter().map(|&weight| u64::from(weight)).sum();
@@ -240,12 +243,12 @@ mod tests {
     fn a_drained_endpoint_gives_its_keys_away_moves_no_others_and_gets_them_back() {
         let mut world = World::new(Algorithm::ConsistentHash, &[100; 8], 1);
         let before: Vec<_> = (0..2_000).map(|key| world.visit(Some(key))).collect();
-        world.pool.set_weight(3, Weight::DRAINED);
+        world.pool.set_weight(3, Weight::DRAINED, Share::WHOLE);
         for (key, &home) in before.iter().enumerate() {
             let now = world.visit(Some(key as u64));
             assert!(now == home || home == 3 && now != 3);
         }
-        world.pool.set_weight(3, Weight::DEFAULT);
+        world.pool.set_weight(3, Weight::DEFAULT, Share::WHOLE);
         assert!(
             before
                 .iter()
@@ -260,9 +263,13 @@ mod tests {
         for key in 0..200 {
             let order: Vec<_> = world.pick_by(Some(key), 3).iter().collect();
             world.release(order[0]);
-            world.pool.set_weight(order[0], Weight::DRAINED);
+            world
+                .pool
+                .set_weight(order[0], Weight::DRAINED, Share::WHOLE);
             assert_eq!(world.visit(Some(key)), order[1]);
-            world.pool.set_weight(order[0], Weight::DEFAULT);
+            world
+                .pool
+                .set_weight(order[0], Weight::DEFAULT, Share::WHOLE);
         }
         assert_eq!(world.pick_by(Some(1), 8).len(), 8);
     }

@@ -7,13 +7,14 @@
 use std::time::Duration;
 
 use crate::values::clock::Instant;
-use crate::values::units::Weight;
+use crate::values::units::{Share, Weight};
 
 /// One endpoint. Its fields lie side by side as a sample of a large pool touches few endpoints, and
 /// of each all that there is.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoint {
     pub weight: Weight,
+    pub share: Share,
     /// Requests in flight: exact as of the last tick, and this worker's own steps since.
     pub in_flight: u32,
     pub penalty: Penalty,
@@ -24,6 +25,7 @@ impl Endpoint {
     pub fn new(weight: Weight) -> Endpoint {
         Endpoint {
             weight,
+            share: Share::WHOLE,
             in_flight: 0,
             penalty: Penalty::default(),
             first_byte: Mean::default(),
@@ -35,17 +37,23 @@ impl Endpoint {
         in_flight as f32 + self.penalty.at(now) + 1.0
     }
 
-    /// The weight to divide a load by. Equal ratios divide to equal floats, so ties stay exact;
+    /// What the endpoint draws of the traffic, relative to the others': its weight, in thousandths, by its share.
+    pub fn pull(&self) -> u32 {
+        u32::from(self.weight.value()).saturating_mul(self.share.thousandths().into())
+    }
+
+    /// The pull to divide a load by. Equal ratios divide to equal floats, so ties stay exact;
     /// multiplying by a stored reciprocal would break them by rounding.
-    pub fn share(&self) -> f32 {
-        f32::from(self.weight.value())
+    pub fn divisor(&self) -> f32 {
+        self.pull() as f32
     }
 }
 
 /// Requests that are not there, added to those in flight, because the endpoint failed.
 ///
 /// A failure is never a latency: one that fails in a millisecond would be the fastest of its pool and
-/// soon have all of its traffic. It doubles with each failure, halves with each answer.
+/// soon have all of its traffic. The first failure makes it look as busy as two of its pool, so that it is
+/// not the next one's choice as well; it doubles with each failure, halves with each answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Penalty {
     amount: f32,
@@ -53,9 +61,9 @@ pub(super) struct Penalty {
 }
 
 impl Penalty {
-    const LEAST: f32 = 1.0;
-    /// More than this many requests in flight are rare, and it is forgotten within half a minute.
-    const MOST: f32 = 60.0;
+    const LEAST: f32 = 16.0;
+    /// In a pool with less than half of that in flight at each endpoint it is forgotten within half a minute.
+    const MOST: f32 = 64.0;
     const FADES: Duration = Duration::from_secs(10);
 
     /// What is left of it at `now`.
@@ -68,8 +76,10 @@ impl Penalty {
         }
     }
 
-    pub fn on_failure(&mut self, now: Instant) {
-        self.amount = (2.0 * self.at(now)).clamp(Self::LEAST, Self::MOST);
+    /// A failure, in a pool whose endpoints have `usual` requests in flight.
+    pub fn on_failure(&mut self, usual: f32, now: Instant) {
+        let (least, most) = (2.0 * usual, 4.0 * usual);
+        self.amount = (2.0 * self.at(now)).clamp(Self::LEAST.max(least), Self::MOST.max(most));
         self.at = now;
     }
 
@@ -164,23 +174,25 @@ mod tests {
     }
 
     #[test]
-    fn a_penalty_doubles_to_sixty_fades_and_halves_with_answers() {
+    fn a_penalty_doubles_to_an_end_fades_and_halves_with_answers() {
         let mut penalty = Penalty::default();
         let mut seen = Vec::new();
         for _ in 0..8 {
-            penalty.on_failure(at(1.0));
+            penalty.on_failure(1.0, at(1.0));
             seen.push(penalty.at(at(1.0)));
         }
-        assert_eq!(seen, [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]);
+        assert_eq!(seen, [16.0, 32.0, 64.0, 64.0, 64.0, 64.0, 64.0, 64.0]);
         penalty.on_answer();
-        assert_eq!(penalty.at(at(1.0)), 30.0);
-        assert!((penalty.at(at(11.0)) - 30.0 / 1f32.exp()).abs() < 0.5);
-        penalty.on_failure(at(500.0));
+        assert_eq!(penalty.at(at(1.0)), 32.0);
+        assert!((penalty.at(at(11.0)) - 32.0 / 1f32.exp()).abs() < 0.5);
+        penalty.on_failure(1.0, at(500.0));
         assert_eq!(
             penalty.at(at(500.0)),
-            1.0,
+            16.0,
             "an old failure no longer counts"
         );
+        penalty.on_failure(100.0, at(500.0));
+        assert_eq!(penalty.at(at(500.0)), 200.0, "among many in flight");
     }
 
     #[test]

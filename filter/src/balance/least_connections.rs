@@ -20,7 +20,7 @@ impl Balancer for LeastConnections {
         rng: &mut Rng,
     ) -> Order {
         pick_least(view, ask, gauges, rng, |_, endpoint, in_flight| {
-            endpoint.load(in_flight, ask.now) / endpoint.share()
+            endpoint.load(in_flight, ask.now) / endpoint.divisor()
         })
     }
 }
@@ -30,7 +30,7 @@ mod tests {
     use proptest::prelude::*;
 
     use crate::balance::{Algorithm, SCAN, world::World};
-    use crate::values::units::Weight;
+    use crate::values::units::{Share, Weight};
 
     proptest! {
         #[test]
@@ -147,8 +147,8 @@ mod tests {
         assert_eq!(taken, [1, 1]);
         world.now = now.after(std::time::Duration::from_secs(60));
         assert_eq!(world.pick(1).first(), Some(0));
-        world.pool.set_weight(0, Weight::DRAINED);
-        world.pool.set_weight(1, Weight::DRAINED);
+        world.pool.set_weight(0, Weight::DRAINED, Share::WHOLE);
+        world.pool.set_weight(1, Weight::DRAINED, Share::WHOLE);
         assert!(world.pick(1).is_empty());
     }
 }

@@ -36,7 +36,7 @@ mod world;
 
 use crate::values::clock::Instant;
 use crate::values::rng::Rng;
-use crate::values::units::Weight;
+use crate::values::units::{Share, Weight};
 
 pub use order::Order;
 pub use shortlist::SCAN;
@@ -131,9 +131,10 @@ impl Pool {
         self.balancer.pick(&mut self.view, ask, gauges, rng)
     }
 
-    /// Changes what `endpoint` weighs, from the next decision on.
-    pub fn set_weight(&mut self, endpoint: usize, weight: Weight) {
-        self.view.set_weight(endpoint, weight);
+    /// Changes what `endpoint` weighs, from the next decision on, and which share of the traffic that its
+    /// weight brings is let through to it.
+    pub fn set_weight(&mut self, endpoint: usize, weight: Weight, share: Share) {
+        self.view.set_weight(endpoint, weight, share);
         self.balancer.on_weight(&self.view, endpoint);
     }
 
@@ -154,6 +155,6 @@ trait Balancer {
     fn pick(&mut self, view: &mut View, ask: &Ask, gauges: &mut dyn Gauges, rng: &mut Rng)
     -> Order;
 
-    /// The weight of `endpoint` has changed. For those who keep a schedule.
+    /// The weight of `endpoint`, or its share, has changed. For those who keep a schedule.
     fn on_weight(&mut self, _view: &View, _endpoint: usize) {}
 }

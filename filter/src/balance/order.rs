@@ -35,8 +35,17 @@ impl Order {
         self.len == 0
     }
 
+    /// Puts `endpoint` before all others, of which those beyond `attempts` fall off.
+    pub fn put_first(&mut self, endpoint: usize, attempts: usize) {
+        let others = std::mem::take(self);
+        self.push(endpoint as u32, attempts);
+        for other in others.iter() {
+            self.push(other as u32, attempts);
+        }
+    }
+
     /// Appends `endpoint`, unless it is named already or there are `attempts` of them.
-    pub(super) fn push(&mut self, endpoint: u32, attempts: usize) {
+    pub fn push(&mut self, endpoint: u32, attempts: usize) {
         let (named, free) = self.endpoints.split_at_mut(usize::from(self.len));
         if named.len() < attempts
             && !named.contains(&endpoint)

@@ -23,7 +23,7 @@ impl Balancer for ResponseTime {
     ) -> Order {
         pick_least(view, ask, gauges, rng, |view, endpoint, in_flight| {
             let mean = endpoint.first_byte.against(view.first_byte(), ask.now);
-            mean * endpoint.load(in_flight, ask.now) / endpoint.share()
+            mean * endpoint.load(in_flight, ask.now) / endpoint.divisor()
         })
     }
 }

@@ -4,6 +4,7 @@
 //! sixteen would else meet at the first endpoint, at every restart of the proxy.
 
 use crate::values::rng::Rng;
+use crate::values::units::Share;
 
 use super::{Ask, Balancer, Gauges, Order, View};
 
@@ -26,12 +27,16 @@ impl Balancer for RoundRobin {
         view: &mut View,
         ask: &Ask,
         gauges: &mut dyn Gauges,
-        _rng: &mut Rng,
+        rng: &mut Rng,
     ) -> Order {
         let candidates = view.candidates();
         let place = candidates.partition_point(|&candidate| candidate < self.next);
+        // One that is ramped up is passed over as often as its share says, unless nobody else is there.
+        let draw = Share::draw(rng);
+        let turns = || candidates.iter().cycle().skip(place).take(candidates.len());
+        let admitted = turns().find(|&&candidate| view.admits(candidate, draw));
         let mut order = Order::default();
-        for &candidate in candidates.iter().cycle().skip(place).take(ask.attempts()) {
+        for &candidate in admitted.into_iter().chain(turns()) {
             order.push(candidate, ask.attempts());
         }
         if let Some(first) = order.first() {
@@ -47,7 +52,7 @@ impl Balancer for RoundRobin {
 mod tests {
     use crate::balance::Algorithm;
     use crate::balance::world::World;
-    use crate::values::units::Weight;
+    use crate::values::units::{Share, Weight};
 
     #[test]
     fn every_endpoint_has_its_turn_and_retries_go_to_the_next_ones() {
@@ -64,9 +69,9 @@ mod tests {
     fn a_drained_endpoint_is_passed_over_and_the_others_keep_their_turns() {
         let mut world = World::new(Algorithm::RoundRobin, &[100; 4], 1);
         assert!((0..4).any(|_| world.pick(1).first() == Some(0)));
-        world.pool.set_weight(1, Weight::DRAINED);
+        world.pool.set_weight(1, Weight::DRAINED, Share::WHOLE);
         assert_eq!([0; 4].map(|_| world.pick(1).first().unwrap()), [2, 3, 0, 2]);
-        world.pool.set_weight(1, Weight::DEFAULT);
+        world.pool.set_weight(1, Weight::DEFAULT, Share::WHOLE);
         assert_eq!([0; 4].map(|_| world.pick(8).first().unwrap()), [3, 0, 1, 2]);
         assert_eq!(world.pick(8).len(), 4, "an order names nobody twice");
     }

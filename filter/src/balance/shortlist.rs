@@ -48,7 +48,7 @@ pub(super) fn pick_least(
 
 /// Scores an endpoint by its requests in flight and its penalty, for its weight.
 pub(super) fn idle(now: Instant) -> impl Fn(&Endpoint) -> f32 {
-    move |endpoint| endpoint.load(endpoint.in_flight, now) / endpoint.share()
+    move |endpoint| endpoint.load(endpoint.in_flight, now) / endpoint.divisor()
 }
 
 /// The best of those looked at, the best first; equals in random order.

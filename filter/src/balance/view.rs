@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::values::clock::Instant;
-use crate::values::units::Weight;
+use crate::values::units::{Share, Weight};
 
 use super::Gauges;
 use super::endpoint::{Endpoint, Mean};
@@ -18,7 +18,7 @@ pub struct View {
     endpoints: Vec<Endpoint>,
     /// The numbers of those with a weight, ascending.
     candidates: Vec<u32>,
-    total_weight: u64,
+    total_pull: u64,
     first_byte: Mean,
 }
 
@@ -32,12 +32,12 @@ impl View {
             .zip(&endpoints)
             .filter_map(|(number, endpoint)| (!endpoint.weight.is_drained()).then_some(number))
             .collect();
-        let total_weight = endpoints.iter().map(|e| u64::from(e.weight.value())).sum();
+        let total_pull = endpoints.iter().map(|e| u64::from(e.pull())).sum();
         View {
             addresses,
             endpoints,
             candidates,
-            total_weight,
+            total_pull,
             first_byte: Mean::default(),
         }
     }
@@ -62,6 +62,25 @@ impl View {
         self.endpoints
             .get(endpoint)
             .map_or(Weight::DRAINED, |e| e.weight)
+    }
+
+    /// Which part of what its weight brings is let through to `endpoint`.
+    pub fn share(&self, endpoint: usize) -> Share {
+        self.endpoints
+            .get(endpoint)
+            .map_or(Share::WHOLE, |e| e.share)
+    }
+
+    /// What `endpoint` draws of the traffic, relative to the others': its weight by its share.
+    pub(super) fn pull(&self, endpoint: usize) -> u32 {
+        self.endpoints.get(endpoint).map_or(0, Endpoint::pull)
+    }
+
+    /// Whether a request that drew `draw` of [`Share::WHOLE`]'s thousandths may go to `endpoint`: for algorithms
+    /// that do not go by pull.
+    pub(super) fn admits(&self, endpoint: u32, draw: u16) -> bool {
+        self.endpoint(endpoint)
+            .is_some_and(|e| draw < e.share.thousandths())
     }
 
     /// Requests in flight at `endpoint`, as far as this worker knows.
@@ -109,22 +128,24 @@ impl View {
         }
     }
 
-    /// `endpoint` has failed a request: it counts as busier, twice as much as before.
+    /// `endpoint` has failed a request: it counts as busier, twice as much as before. O(n), as failures are rare.
     pub fn on_failure(&mut self, endpoint: usize, now: Instant) {
+        let usual = self.total_in_flight() as f32 / self.endpoints.len().max(1) as f32;
         if let Some(endpoint) = self.endpoints.get_mut(endpoint) {
-            endpoint.penalty.on_failure(now);
+            endpoint.penalty.on_failure(usual, now);
         }
     }
 
-    pub(super) fn set_weight(&mut self, number: usize, weight: Weight) {
+    pub(super) fn set_weight(&mut self, number: usize, weight: Weight, share: Share) {
         let Some(endpoint) = self.endpoints.get_mut(number) else {
             return;
         };
-        let old = std::mem::replace(&mut endpoint.weight, weight);
-        self.total_weight = self
-            .total_weight
-            .saturating_sub(u64::from(old.value()))
-            .saturating_add(u64::from(weight.value()));
+        let old = endpoint.pull();
+        (endpoint.weight, endpoint.share) = (weight, share);
+        self.total_pull = self
+            .total_pull
+            .saturating_sub(old.into())
+            .saturating_add(endpoint.pull().into());
         let number = number as u32;
         match self.candidates.binary_search(&number) {
             Ok(place) if weight.is_drained() => drop(self.candidates.remove(place)),
@@ -157,8 +178,8 @@ impl View {
             .sum()
     }
 
-    pub(super) fn total_weight(&self) -> u64 {
-        self.total_weight
+    pub(super) fn total_pull(&self) -> u64 {
+        self.total_pull
     }
 
     /// The mean time to first byte over the whole pool.
@@ -180,12 +201,12 @@ mod tests {
         ) {
             let mut view = View::new([("a", Weight::DEFAULT); 10]);
             for (endpoint, weight) in changes {
-                view.set_weight(endpoint, Weight::new(weight % 4 * 250).unwrap());
+                view.set_weight(endpoint, Weight::new(weight % 4 * 250).unwrap(), Share::new(100 + weight % 901));
                 let expected: Vec<u32> =
                     (0..10).filter(|&e| !view.weight(e as usize).is_drained()).collect();
                 prop_assert_eq!(view.candidates(), &expected);
-                let sum: u64 = (0..10).map(|e| u64::from(view.weight(e).value())).sum();
-                prop_assert_eq!(view.total_weight(), sum);
+                let sum: u64 = (0..10).map(|e| u64::from(view.pull(e))).sum();
+                prop_assert_eq!(view.total_pull(), sum);
             }
         }
     }

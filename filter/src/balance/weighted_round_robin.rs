@@ -65,7 +65,7 @@ impl WeightedRoundRobin {
         let mean = phases.iter().sum::<f64>() / phases.len() as f64;
         phases.iter_mut().for_each(|phase| *phase -= mean);
         for (&candidate, phase) in view.candidates().iter().zip(phases) {
-            let weight = f64::from(view.weight(candidate as usize).value());
+            let weight = f64::from(view.pull(candidate as usize)) / 1000.0;
             balancer.enter(
                 candidate as usize,
                 Turn {
@@ -176,7 +176,7 @@ impl Balancer for WeightedRoundRobin {
     }
 
     fn on_weight(&mut self, view: &View, endpoint: usize) {
-        let weight = f64::from(view.weight(endpoint).value());
+        let weight = f64::from(view.pull(endpoint)) / 1000.0;
         let now = self.virtual_time();
         let Some(old) = self.leave(endpoint) else {
             return;
@@ -207,7 +207,7 @@ mod tests {
     use super::{REBASE, Rng, View, WeightedRoundRobin};
     use crate::balance::Algorithm;
     use crate::balance::world::World;
-    use crate::values::units::Weight;
+    use crate::values::units::{Share, Weight};
 
     /// Picks `n` times and returns the largest |k - n·s| on the way, and the widest gap × s.
     fn unevenness(world: &mut World, weights: &[u16], n: usize) -> (f64, f64) {
@@ -254,7 +254,7 @@ mod tests {
             let mut world = World::new(Algorithm::WeightedRoundRobin, &weights, seed);
             for (endpoint, tenth) in changes {
                 weights[endpoint] = tenth * 100;
-                world.pool.set_weight(endpoint, Weight::new(tenth * 100).unwrap());
+                world.pool.set_weight(endpoint, Weight::new(tenth * 100).unwrap(), Share::WHOLE);
                 if weights.iter().all(|&weight| weight == 0) {
                     prop_assert!(world.pick(1).is_empty());
                     continue;
@@ -272,7 +272,9 @@ mod tests {
         let (mut picked, mut due) = (0.0, 0.0f64);
         for _ in 0..20_000 {
             let weight = 1 + rng.below(1_000) as u16;
-            world.pool.set_weight(2, Weight::new(weight).unwrap());
+            world
+                .pool
+                .set_weight(2, Weight::new(weight).unwrap(), Share::WHOLE);
             due += f64::from(weight) / (400.0 + f64::from(weight));
             picked += f64::from(u8::from(world.visit(None) == 2));
             assert!(

@@ -8,9 +8,10 @@
 //! wrong way round.
 
 use crate::values::clock::Instant;
+use crate::values::units::Share;
 
 use super::rules::Rules;
-use super::standing::Share;
+use super::standing::ramped;
 
 /// The breaker of one endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,7 +71,7 @@ impl Breaker {
     /// The share of its traffic that a breaker lets through which [`listens`](Self::listens).
     pub fn share(&self, rules: &Rules, now: Instant) -> Share {
         match self.phase {
-            Phase::Ramping { since } => Share::ramped(now.since(since), rules.ramp),
+            Phase::Ramping { since } => ramped(now.since(since), rules.ramp),
             _ => Share::WHOLE,
         }
     }

@@ -47,7 +47,7 @@ use checks::Checks;
 use window::Window;
 
 pub use rules::{ErrorRate, FailTimeout, Rules, Trip};
-pub use standing::{Share, Standing, Why};
+pub use standing::{LEAST_SHARE, Standing, Why};
 
 /// All that is agreed on about one endpoint. A fresh one is available, admitting and without a past.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

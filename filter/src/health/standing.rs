@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::values::clock::Instant;
-use crate::values::rng::Rng;
+use crate::values::units::Share;
 
 use super::breaker::Phase;
 use super::{Rules, State};
@@ -36,10 +36,6 @@ pub enum Why {
     /// It said that it is overloaded.
     Resting,
 }
-
-/// A part of an endpoint's traffic, in thousandths: 100 to 1000.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Share(u16);
 
 impl State {
     /// Where the endpoint stands at `now`.
@@ -83,67 +79,49 @@ impl Standing {
     }
 }
 
-impl Share {
-    /// All of it.
-    pub const WHOLE: Share = Share(1000);
-    /// What a ramp begins with: with less, a quiet endpoint would hardly be tried at all.
-    pub const LEAST: Share = Share(100);
+/// What a ramp begins with: with less, a quiet endpoint would hardly be tried at all.
+pub const LEAST_SHARE: Share = Share::new(100);
 
-    /// The share `elapsed` into a ramp: elapsed/ramp, and not below the least.
-    pub(super) fn ramped(elapsed: Duration, ramp: Duration) -> Share {
-        if elapsed >= ramp {
-            return Share::WHOLE;
-        }
-        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let thousandths = nanos(elapsed)
-            .checked_div(nanos(ramp) / 1000)
-            .unwrap_or(1000);
-        let whole = u64::from(Share::WHOLE.0);
-        // Not quite the whole before the end, or the ramp would seem over.
-        let thousandths = thousandths.min(whole.saturating_sub(1));
-        u16::try_from(thousandths).map_or(Share::WHOLE, |part| Share(part).max(Share::LEAST))
+/// The share `elapsed` into a ramp: elapsed/ramp, and not below the least.
+pub(super) fn ramped(elapsed: Duration, ramp: Duration) -> Share {
+    if elapsed >= ramp {
+        return Share::WHOLE;
     }
-
-    /// Thousandths of the whole: 100 to 1000.
-    pub fn thousandths(self) -> u16 {
-        self.0
-    }
-
-    /// The share as a factor: 0.1 to 1.0.
-    pub fn factor(self) -> f32 {
-        f32::from(self.0) / 1000.0
-    }
-
-    /// Draws whether one request is among those let through.
-    pub fn admits(self, rng: &mut Rng) -> bool {
-        self >= Share::WHOLE || rng.below(1000) < usize::from(self.0)
-    }
+    let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    let thousandths = nanos(elapsed)
+        .checked_div(nanos(ramp) / 1000)
+        .unwrap_or(1000);
+    // Not quite the whole before the end, or the ramp would seem over.
+    Share::new(thousandths.min(999) as u16).max(LEAST_SHARE)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::values::rng::Rng;
 
     #[test]
     fn a_ramp_rises_from_a_tenth_to_the_whole() {
         let ramp = Duration::from_secs(60);
-        let share = |millis| Share::ramped(Duration::from_millis(millis), ramp).thousandths();
+        let share = |millis| ramped(Duration::from_millis(millis), ramp).thousandths();
         assert_eq!(
             [0, 6_000, 6_060, 30_000, 59_999, 60_000, u64::MAX].map(share),
             [100, 100, 101, 500, 999, 1000, 1000]
         );
-        assert_eq!(Share::ramped(Duration::ZERO, Duration::ZERO), Share::WHOLE);
+        assert_eq!(ramped(Duration::ZERO, Duration::ZERO), Share::WHOLE);
         let nanos = Duration::from_nanos;
-        assert_eq!(Share::ramped(nanos(1), nanos(2)).thousandths(), 999);
-        assert_eq!(Share::ramped(nanos(5), Duration::MAX), Share::LEAST);
+        assert_eq!(ramped(nanos(1), nanos(2)).thousandths(), 999);
+        assert_eq!(ramped(nanos(5), Duration::MAX), LEAST_SHARE);
     }
 
     #[test]
     fn of_ten_thousand_requests_the_share_is_let_through_within_two_points() {
         let mut rng = Rng::new(3);
         for second in 0..=60 {
-            let share = Share::ramped(Duration::from_secs(second), Duration::from_secs(60));
-            let admitted = (0..10_000).filter(|_| share.admits(&mut rng)).count();
+            let share = ramped(Duration::from_secs(second), Duration::from_secs(60));
+            let admitted = (0..10_000)
+                .filter(|_| Share::draw(&mut rng) < share.thousandths())
+                .count();
             let formula = (second as f64 / 60.0).max(0.1);
             let off = (admitted as f64 / 10_000.0 - formula).abs();
             assert!(off < 0.02, "{admitted} of 10,000 at {second} s");

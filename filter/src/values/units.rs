@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use super::rng::Rng;
+
 /// A number of tokens, as a model's tokenizer counts them or as an estimate of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tokens(pub u32);
@@ -49,6 +51,35 @@ impl Weight {
     /// Whether the endpoint takes no new traffic.
     pub const fn is_drained(self) -> bool {
         self.0 == 0
+    }
+}
+
+/// A part of what an endpoint would take by its weight, in thousandths: 1 to 1000; less than all of it while
+/// it is ramped up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Share(u16);
+
+impl Share {
+    /// All of it.
+    pub const WHOLE: Share = Share(1000);
+
+    /// `thousandths` of the whole; what is beyond the range becomes its end.
+    pub const fn new(thousandths: u16) -> Share {
+        match thousandths {
+            0 => Share(1),
+            1..1000 => Share(thousandths),
+            1000.. => Share::WHOLE,
+        }
+    }
+
+    /// The plain number.
+    pub const fn thousandths(self) -> u16 {
+        self.0
+    }
+
+    /// A number below a thousand, to compare shares with: as many requests draw less than a share as it says.
+    pub fn draw(rng: &mut Rng) -> u16 {
+        rng.below(usize::from(Share::WHOLE.0)) as u16
     }
 }
 

@@ -206,7 +206,7 @@ impl Trace {
         for now in [millis(self.clock), self.now()] {
             let standing = state.standing(&self.rules, now);
             let (until, share) = match standing {
-                Standing::In(share) => (None, f64::from(share.factor())),
+                Standing::In(share) => (None, f64::from(share.thousandths()) / 1000.0),
                 Standing::DueForProbe => (None, 0.0),
                 Standing::Out { until, .. } => (until.map(Instant::as_nanos), 0.0),
             };

@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use crate::values::units::Share;
+
 use super::*;
 
 fn time() -> impl Strategy<Value = Instant> {
@@ -65,7 +67,7 @@ proptest! {
             prop_assert_eq!(outcome == Outcome::Unchanged, new == state);
             prop_assert_eq!(State::decode(&new.encode()), Some(new.clone()));
             if let Standing::In(share) = new.standing(&rules, now) {
-                prop_assert!(share >= Share::LEAST && share <= Share::WHOLE);
+                prop_assert!(share >= LEAST_SHARE && share <= Share::WHOLE);
             }
             state = new;
         }

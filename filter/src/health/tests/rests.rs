@@ -1,5 +1,7 @@
 //! Overload and active checks, and how they meet the breaker.
 
+use crate::values::units::Share;
+
 use super::*;
 
 #[test]
@@ -69,7 +71,7 @@ fn failed_checks_take_out_whatever_the_breaker_says_and_the_way_back_is_a_ramp()
     assert_eq!(world.standing(), out);
     assert_eq!(world.check("p"), Outcome::Counted);
     assert_eq!(world.check("p"), Outcome::Ramping);
-    assert_eq!(world.standing(), Standing::In(Share::LEAST));
+    assert_eq!(world.standing(), Standing::In(LEAST_SHARE));
     assert_eq!(world.alternate(9), Outcome::Counted, "in a new window");
     assert_eq!(world.check("pppfp"), Outcome::Counted);
 }

@@ -1,5 +1,7 @@
 //! How an endpoint is judged, and left.
 
+use crate::values::units::Share;
+
 use super::*;
 
 #[test]
