@@ -1,6 +1,8 @@
 //! Configurations: what is refused, in which words, and that the schema says the same.
 
-use junheng::config::Config;
+use std::time::Duration;
+
+use junheng::config::{Breaker, Config, WhenNoneIsFit};
 use serde_json::{Value, json};
 
 fn valid() -> Value {
@@ -59,6 +61,32 @@ fn the_smallest_configuration_has_the_documented_defaults() {
 }
 
 #[test]
+fn health_and_load_have_the_documented_defaults() {
+    let config = Config::from_json(valid().to_string().as_bytes()).expect("valid");
+    let seconds = Duration::from_secs;
+    let (pool, route) = (&config.pools[0], &config.routes[0]);
+    let check = pool.check.as_ref().expect("on");
+    assert_eq!((check.path.as_str(), check.status), ("/health", None));
+    assert_eq!((check.interval, check.timeout), (seconds(10), seconds(2)));
+    assert_eq!((check.unhealthy_after, check.healthy_after), (3, 2));
+    let breaker = Breaker::Window {
+        error_percent: 20,
+        minimum_requests: 20,
+        window: seconds(300),
+        failures_in_a_row: 5,
+        open: seconds(30),
+    };
+    assert_eq!((pool.breaker, pool.ramp), (Some(breaker), seconds(60)));
+    let load = pool.load.as_ref().expect("on");
+    assert_eq!((load.interval, &load.metrics_path), (seconds(5), &None));
+    assert_eq!(
+        (route.retry.on.len(), route.when_none_is_fit),
+        (4, WhenNoneIsFit::Refuse)
+    );
+    assert_eq!((route.retry.first_byte, route.retry.answer), (None, None));
+}
+
+#[test]
 fn every_mistake_names_its_path_and_its_remedy() {
     let endpoint = "/pools/0/endpoints/0/address";
     let cases = [
@@ -97,6 +125,62 @@ fn every_mistake_names_its_path_and_its_remedy() {
         (
             with("/pools/0/endpoints/0/adress", json!("x")),
             "pools[0].endpoints[0].adress: unknown field `adress`, expected one of `address`, `weight`, `zone`",
+        ),
+        (
+            with("/pools/0/health", json!({"check": {"interval": "10"}})),
+            "pools[0].health.check.interval: \"10\" is no duration; write a whole number and a unit, like \"250ms\"",
+        ),
+        (
+            with("/pools/0/health", json!({"check": {"interval": "999ms"}})),
+            "pools[0].health.check.interval: \"999ms\" is out of range; give 1000 to 3600000 ms",
+        ),
+        (
+            with(
+                "/pools/0/health",
+                json!({"check": {"interval": "1s", "timeout": "2s"}}),
+            ),
+            "pools[0].health.check.timeout: \"2s\" is out of range; give 10 to 1000 ms",
+        ),
+        (
+            with("/pools/0/health", json!({"check": {"path": "health"}})),
+            "pools[0].health.check.path: \"health\" is no path",
+        ),
+        (
+            with("/pools/0/health", json!({"check": {"status": 99}})),
+            "pools[0].health.check.status: 99 is out of range; give 100 to 599",
+        ),
+        (
+            with(
+                "/pools/0/health",
+                json!({"breaker": {"error_percent": 100}}),
+            ),
+            "pools[0].health.breaker.error_percent: 100 is out of range; give 1 to 99",
+        ),
+        (
+            with(
+                "/pools/0/health",
+                json!({"breaker": {"max_fails": 3, "open": "10s"}}),
+            ),
+            "pools[0].health.breaker.open: has no meaning beside `max_fails`; leave one of them out",
+        ),
+        (
+            with(
+                "/pools/0/health",
+                json!({"breaker": {"fail_timeout": "10s"}}),
+            ),
+            "pools[0].health.breaker.fail_timeout: is for `max_fails` only",
+        ),
+        (
+            with("/pools/0/load", json!({"metrics_path": "http://x/metrics"})),
+            "pools[0].load.metrics_path: \"http://x/metrics\" is no path",
+        ),
+        (
+            with("/routes/0/retry", json!({"first_byte": "0s"})),
+            "routes[0].retry.first_byte: \"0s\" is out of range",
+        ),
+        (
+            with("/routes/0/retry", json!({"on": ["5xx"]})),
+            "unknown variant `5xx`, expected one of `connect_failure`",
         ),
         (
             with("/pools/0/name", json!("Small pool")),

@@ -4,9 +4,10 @@
 //! do give (headers that are gone, a property that is not there yet, a call that ends after its stream),
 //! and a panic takes every stream of the worker with it. Here each status is a value.
 
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
+use std::time::Duration;
 
-use crate::ports::{Kind, Meter};
+use crate::ports::{Kind, Meter, Stored, Version};
 use crate::values::clock::Instant;
 use crate::values::headers::Headers;
 
@@ -23,6 +24,7 @@ type Result<T> = std::result::Result<T, Failed>;
 pub enum Map {
     Request = 0,
     Response = 2,
+    Reply = 6,
 }
 
 /// Which bytes.
@@ -31,6 +33,7 @@ pub enum Map {
 pub enum Buffer {
     RequestBody = 0,
     ResponseBody = 1,
+    Reply = 4,
     PluginConfiguration = 7,
 }
 
@@ -90,6 +93,32 @@ unsafe extern "C" {
     fn proxy_increment_metric(id: u32, by: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
     fn proxy_get_metric(id: u32, value: *mut u64) -> u32;
+    fn proxy_get_shared_data(
+        key: *const u8,
+        key_size: usize,
+        data: *mut *mut u8,
+        length: *mut usize,
+        version: *mut u32,
+    ) -> u32;
+    fn proxy_set_shared_data(
+        key: *const u8,
+        key_size: usize,
+        data: *const u8,
+        length: usize,
+        version: u32,
+    ) -> u32;
+    fn proxy_http_call(
+        upstream: *const u8,
+        upstream_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        body: *const u8,
+        body_size: usize,
+        trailers: *const u8,
+        trailers_size: usize,
+        timeout_millis: u32,
+        token: *mut u32,
+    ) -> u32;
 }
 
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
@@ -208,6 +237,55 @@ pub fn metric(meter: Meter) -> Result<u64> {
     Ok(value)
 }
 
+/// What is shared under `key`, and its version.
+pub fn shared(key: &str) -> Result<Stored> {
+    let mut version = 0;
+    // SAFETY: the host reads `key`, and writes all three places or none.
+    let bytes = owned(|data, length| unsafe {
+        proxy_get_shared_data(key.as_ptr(), key.len(), data, length, &mut version)
+    })?;
+    let version = Version(version);
+    Ok(Stored { bytes, version })
+}
+
+/// Shares `bytes` under `key` if it still has `version`.
+pub fn share(key: &str, bytes: &[u8], version: Version) -> Result<()> {
+    // SAFETY: the host reads both and keeps copies.
+    ok(unsafe {
+        proxy_set_shared_data(
+            key.as_ptr(),
+            key.len(),
+            bytes.as_ptr(),
+            bytes.len(),
+            version.0,
+        )
+    })
+}
+
+/// Sends a request without a body to the proxy's cluster `upstream`; the token that its reply comes with.
+pub fn call(upstream: &str, headers: &[(&str, &str)], timeout: Duration) -> Result<u32> {
+    let headers = serialized(headers);
+    let trailers = serialized(&[]);
+    let millis = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+    let mut token = 0;
+    // SAFETY: the host reads the texts, keeps nothing of them, and writes `token`.
+    ok(unsafe {
+        proxy_http_call(
+            upstream.as_ptr(),
+            upstream.len(),
+            headers.as_ptr(),
+            headers.len(),
+            null(),
+            0,
+            trailers.as_ptr(),
+            trailers.len(),
+            millis,
+            &mut token,
+        )
+    })?;
+    Ok(token)
+}
+
 /// The monotonic clock. proxy-wasm's own time is the wall clock, which steps.
 pub fn now() -> Option<Instant> {
     const MONOTONIC: u32 = 1;
@@ -224,6 +302,8 @@ pub fn random() -> Option<u64> {
 }
 
 const SERIALIZATION_FAILURE: u32 = 3;
+/// Somebody else was faster: the version that was named is not the value's.
+pub const CAS_MISMATCH: u32 = 8;
 
 fn ok(status: u32) -> Result<()> {
     if status == 0 {

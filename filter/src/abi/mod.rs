@@ -53,6 +53,17 @@ extern "C" fn proxy_on_tick(root: u32) {
 }
 
 #[unsafe(no_mangle)]
+extern "C" fn proxy_on_http_call_response(
+    root: u32,
+    token: u32,
+    header_count: usize,
+    body_size: usize,
+    _trailer_count: usize,
+) {
+    with_root(root, |root| root.reply(token, header_count, body_size));
+}
+
+#[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_headers(id: u32, _count: u32, end: u32) -> u32 {
     with_stream(id, |stream| stream.request_headers(end != 0)).unwrap_or_else(stream::unconfigured)
 }

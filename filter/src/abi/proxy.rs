@@ -1,9 +1,9 @@
-//! The host's clock and metrics, as the flow asks for them.
+//! The host's clock, metrics and shared data, as the flow asks for them.
 
-use crate::ports::{Host, Kind, Meter};
+use crate::ports::{Host, Kind, Meter, Store, Stored, Version};
 use crate::values::clock::Instant;
 
-use super::hostcalls;
+use super::hostcalls::{self, CAS_MISMATCH, Failed};
 
 /// The host of this VM. A metric that the host refuses is one that is not counted: traffic goes on.
 pub struct Proxy;
@@ -28,5 +28,25 @@ impl Host for Proxy {
 
     fn read(&mut self, meter: Meter) -> Option<u64> {
         hostcalls::metric(meter).ok()
+    }
+}
+
+impl Store for Proxy {
+    fn load(&mut self, key: &str) -> Option<Stored> {
+        hostcalls::shared(key).ok()
+    }
+
+    fn swap(&mut self, key: &str, bytes: &[u8], version: Version) -> bool {
+        hostcalls::share(key, bytes, version).is_ok()
+    }
+
+    /// Version 0 is none: Envoy then writes whatever is there, nginx only where nothing is.
+    fn put(&mut self, key: &str, bytes: &[u8]) {
+        let written = hostcalls::share(key, bytes, Version(0));
+        if written == Err(Failed(CAS_MISMATCH))
+            && let Some(stored) = self.load(key)
+        {
+            let _ = hostcalls::share(key, bytes, stored.version);
+        }
     }
 }

@@ -1,19 +1,29 @@
-//! A root context: one configuration, and the worker under it.
+//! A root context: one configuration, the worker under it, and what that worker asks of endpoints.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::config::Config;
-use crate::flow::Worker;
+use crate::flow::{Errand, Member, Reply, Worker};
 
-use super::hostcalls::{self, Buffer, Level};
+use super::hostcalls::{self, Buffer, Level, Map};
 use super::proxy::Proxy;
+
+thread_local! {
+    /// This VM, whatever its configuration.
+    static MEMBER: Rc<RefCell<Member>> = Rc::new(RefCell::new(Member::new(random())));
+}
+
+/// A body larger than this is no exposition of a model server's metrics: those are some 100 KB.
+const MOST_REPLY_BYTES: usize = 4 * 1024 * 1024;
 
 /// One configuration. Streams keep the worker that they began under, so that a change of configuration
 /// finds its way back for each of them.
 #[derive(Default)]
 pub struct Root {
     worker: Option<Rc<RefCell<Worker>>>,
+    /// Errands under way, by the host's tokens for them.
+    errands: Vec<(u32, Errand)>,
 }
 
 impl Root {
@@ -53,7 +63,7 @@ impl Root {
             );
         }
         let (pools, routes) = (config.pools.len(), config.routes.len());
-        let worker = Worker::new(config, seed(), &mut Proxy);
+        let worker = MEMBER.with(|member| Worker::new(config, member, random(), &mut Proxy));
         self.worker = Some(Rc::new(RefCell::new(worker)));
         hostcalls::log(
             Level::Info,
@@ -75,19 +85,61 @@ impl Root {
 
     /// Time has passed.
     pub fn tick(&mut self) {
+        let worker = self.worker.clone();
+        let Some(mut worker) = worker
+            .as_ref()
+            .and_then(|worker| worker.try_borrow_mut().ok())
+        else {
+            return;
+        };
+        for errand in worker.on_tick(&mut Proxy) {
+            let headers: Vec<(&str, &str)> = errand
+                .headers
+                .iter()
+                .map(|(name, value)| (*name, value.as_str()))
+                .collect();
+            match hostcalls::call(&errand.cluster, &headers, errand.timeout) {
+                Ok(token) => self.errands.push((token, errand)),
+                Err(_) => worker.on_reply(&errand, None, &mut Proxy),
+            }
+        }
+    }
+
+    /// An errand has come to its end, with a reply of so many bytes, or with none.
+    pub fn reply(&mut self, token: u32, header_count: usize, body_size: usize) {
+        let place = self.errands.iter().position(|(known, _)| *known == token);
+        let Some((_, errand)) = place.map(|place| self.errands.swap_remove(place)) else {
+            return;
+        };
+        let reply = reply(&errand, header_count, body_size);
         if let Some(mut worker) = self
             .worker
             .as_ref()
             .and_then(|worker| worker.try_borrow_mut().ok())
         {
-            worker.on_tick(&mut Proxy);
+            worker.on_reply(&errand, reply.as_ref(), &mut Proxy);
         }
     }
 }
 
-/// What decides this worker's random choices: the host's randomness, else its clock, so that workers
-/// which start together still differ as far as they can.
-fn seed() -> u64 {
+/// The reply that the host holds; nginx hands over failures as ones without headers.
+fn reply(errand: &Errand, header_count: usize, body_size: usize) -> Option<Reply> {
+    if header_count == 0 {
+        return None;
+    }
+    let headers = hostcalls::headers(Map::Reply).ok()?;
+    let status = headers.first_str(":status")?.parse().ok()?;
+    let wanted = errand.wants_body() && (1..=MOST_REPLY_BYTES).contains(&body_size);
+    let body = wanted.then(|| hostcalls::buffer(Buffer::Reply, body_size));
+    Some(Reply {
+        status,
+        body: body.transpose().ok()?.unwrap_or_default(),
+    })
+}
+
+/// What names this VM and decides a worker's random choices: the host's randomness, else its clock, so that
+/// workers which start together still differ as far as they can.
+fn random() -> u64 {
     hostcalls::random()
         .or_else(|| hostcalls::now().map(|now| now.as_nanos()))
         .unwrap_or(0)

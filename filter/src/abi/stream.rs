@@ -3,7 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::flow::{DECISION, Forward, Refusal, ResponseStart, Stream, Verdict, Worker, is_ours};
+use crate::flow::{
+    DECISION, EndedBy, Forward, Origin, Refusal, ResponseStart, Stream, Verdict, Worker, is_for_us,
+    is_ours,
+};
 use crate::values::headers::Headers;
 
 use super::hostcalls::{self, Buffer, Failed, Level, Map};
@@ -147,7 +150,14 @@ impl HttpStream {
         if self.over || !self.stream.is_placed() {
             return;
         }
-        let Some(start) = response_start() else {
+        let Ok(headers) = hostcalls::headers(Map::Response) else {
+            return;
+        };
+        for (name, _) in headers.iter().filter(|(name, _)| is_for_us(name)) {
+            // What stays would be news to the client, and no harm to anybody else.
+            let _ = hostcalls::remove_header(Map::Response, name);
+        }
+        let Some(start) = response_start(&headers) else {
             return;
         };
         let Ok(mut worker) = self.worker.try_borrow_mut() else {
@@ -192,7 +202,11 @@ impl HttpStream {
     /// The stream is over.
     pub fn end(&mut self) {
         if let Ok(mut worker) = self.worker.try_borrow_mut() {
-            self.stream.on_end(&mut worker, &mut Proxy);
+            let by = match self.stream.is_cut() && cut_upstream() {
+                true => EndedBy::Endpoint,
+                false => EndedBy::Client,
+            };
+            self.stream.on_end(&mut worker, by, &mut Proxy);
         }
     }
 }
@@ -216,13 +230,16 @@ fn without_ours(headers: Headers) -> Result<Headers, Failed> {
 }
 
 /// What the host tells of a response; `None` where it has no status.
-fn response_start() -> Option<ResponseStart> {
-    let headers = hostcalls::headers(Map::Response).ok()?;
+fn response_start(headers: &Headers) -> Option<ResponseStart<'_>> {
     let status = headers.first_str(":status")?.parse().ok()?;
     Some(ResponseStart {
         status,
-        attempts: attempts(&headers),
-        by_proxy: status >= 500 && !from_upstream(),
+        attempts: attempts(headers),
+        origin: match status {
+            429 | 500.. => origin(),
+            _ => Origin::Endpoint,
+        },
+        headers,
     })
 }
 
@@ -244,11 +261,24 @@ fn attempts(headers: &Headers) -> u32 {
     written.or_else(told).unwrap_or(1).clamp(1, MOST_ATTEMPTS)
 }
 
-/// Whether a failed response is an endpoint's fault, by Envoy's response code details: `via_upstream` for
-/// one that came from there, `upstream_…` for one that never came. A host without such details is believed.
-fn from_upstream() -> bool {
+/// Who made a response, by Envoy's response code details: `via_upstream` for one that came from there,
+/// `upstream_…` for one that never came. A host without such details is believed.
+fn origin() -> Origin {
     let details = hostcalls::property("response\0code_details").unwrap_or_default();
-    details.is_empty() || details.starts_with(b"via_upstream") || details.starts_with(b"upstream_")
+    if details.is_empty() || details.starts_with(b"via_upstream") {
+        Origin::Endpoint
+    } else if details.starts_with(b"upstream_") {
+        Origin::ForEndpoint
+    } else {
+        Origin::Proxy
+    }
+}
+
+/// Whether a response that was cut short was so by its endpoint, by Envoy's response code details:
+/// `upstream_reset_after_response_started{…}`.
+fn cut_upstream() -> bool {
+    hostcalls::property("response\0code_details")
+        .is_ok_and(|details| details.starts_with(b"upstream_"))
 }
 
 /// A number as a property holds it: Envoy's are 8 bytes little endian, nginx's are text.

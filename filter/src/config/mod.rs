@@ -9,9 +9,10 @@ mod parse;
 pub mod wire;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 pub use parse::Error;
-pub use wire::{Algorithm, Upgrades};
+pub use wire::{Algorithm, RetryOn, Upgrades, WhenNoneIsFit};
 
 use crate::values::units::{Tokens, Weight};
 
@@ -63,6 +64,14 @@ pub struct Pool {
     pub context_window: Option<Tokens>,
     /// How an endpoint is chosen.
     pub balance: Balance,
+    /// Asking endpoints how they are, where that is done.
+    pub check: Option<Check>,
+    /// When an endpoint is left out for what it answers; never where this is `None`.
+    pub breaker: Option<Breaker>,
+    /// How long an endpoint that comes back is ramped up.
+    pub ramp: Duration,
+    /// How weights follow load; they stay as they are written where this is `None`.
+    pub load: Option<Load>,
     /// At least one; addresses are unique.
     pub endpoints: Vec<Endpoint>,
 }
@@ -76,6 +85,57 @@ pub struct Endpoint {
     pub weight: Weight,
     /// Where it stands.
     pub zone: Option<String>,
+}
+
+/// Asking endpoints how they are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Check {
+    /// The path of the GET.
+    pub path: String,
+    /// The status that passes; `None` for any of 200 to 299.
+    pub status: Option<u16>,
+    /// How often.
+    pub interval: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// Failures in a row that leave an endpoint out.
+    pub unhealthy_after: u8,
+    /// Passes in a row that bring it back.
+    pub healthy_after: u8,
+}
+
+/// When an endpoint is left out for what it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Breaker {
+    /// By its share of failures, and by failures in a row.
+    Window {
+        /// Trips above this share of failures, in percent.
+        error_percent: u8,
+        /// Not before so many requests.
+        minimum_requests: u32,
+        /// The window's length.
+        window: Duration,
+        /// Trips at so many failures in a row.
+        failures_in_a_row: u16,
+        /// How long it stays out before it is probed.
+        open: Duration,
+    },
+    /// As nginx does it.
+    FailTimeout {
+        /// So many failures within `fail_timeout`.
+        max_fails: u16,
+        /// Leave it out for as long.
+        fail_timeout: Duration,
+    },
+}
+
+/// How weights follow load.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Load {
+    /// How often they are computed.
+    pub interval: Duration,
+    /// Where an endpoint's Prometheus text is, where it is read.
+    pub metrics_path: Option<String>,
 }
 
 /// How an endpoint is chosen.
@@ -111,6 +171,21 @@ pub struct Route {
     pub pools: Vec<PoolId>,
     /// How many endpoints a request may try; 1 to 8.
     pub attempts: usize,
+    /// When the next one is tried.
+    pub retry: Retry,
+    /// What becomes of a request when no endpoint is fit.
+    pub when_none_is_fit: WhenNoneIsFit,
+}
+
+/// When the next endpoint is tried.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Retry {
+    /// After what.
+    pub on: Vec<RetryOn>,
+    /// How long a streamed answer may take to begin.
+    pub first_byte: Option<Duration>,
+    /// How long an answer may take that is not streamed.
+    pub answer: Option<Duration>,
 }
 
 /// Which requests a rule is for; all of it must hold.

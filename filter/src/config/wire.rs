@@ -51,6 +51,12 @@ pub struct Pool {
     /// How an endpoint is chosen.
     #[serde(default)]
     pub balance: Balance,
+    /// When an endpoint is left out, and how it comes back.
+    #[serde(default)]
+    pub health: Health,
+    /// How what endpoints report of their load changes their weights.
+    #[serde(default)]
+    pub load: Load,
     /// The model servers; 1 to 4096.
     pub endpoints: Vec<Endpoint>,
 }
@@ -66,6 +72,78 @@ pub struct Endpoint {
     pub weight: Option<u16>,
     /// Where it stands, named like a pool; shown in decisions.
     pub zone: Option<String>,
+}
+
+/// When an endpoint is left out, and how it comes back.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// Asking each endpoint how it is.
+    #[serde(default)]
+    pub check: Check,
+    /// Leaving out an endpoint whose answers are bad.
+    #[serde(default)]
+    pub breaker: Breaker,
+    /// How long an endpoint that comes back is ramped up: `1s` to `1h`; `60s` if absent.
+    pub ramp: Option<String>,
+}
+
+/// Asking each endpoint how it is: a GET, once per interval by the whole proxy.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// `false` asks nobody; `true` if absent.
+    pub enabled: Option<bool>,
+    /// Where; `/health` if absent.
+    pub path: Option<String>,
+    /// The status that passes: 100 to 599; any of 200 to 299 if absent.
+    pub status: Option<u16>,
+    /// How often: `1s` to `1h`; `10s` if absent.
+    pub interval: Option<String>,
+    /// How long an answer may take: `10ms` to the interval; `2s`, or the interval if that is shorter, if absent.
+    pub timeout: Option<String>,
+    /// How many failures in a row leave an endpoint out: 1 to 100; 3 if absent.
+    pub unhealthy_after: Option<u8>,
+    /// How many passes in a row bring it back: 1 to 100; 2 if absent.
+    pub healthy_after: Option<u8>,
+}
+
+/// Leaving out an endpoint whose answers are bad: not connected, reset, timed out, or a status of 500 and above but 503.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Breaker {
+    /// `false` leaves nobody out; `true` if absent.
+    pub enabled: Option<bool>,
+    /// Trips above this share of failures within the window, in percent: 1 to 99; 20 if absent.
+    pub error_percent: Option<u8>,
+    /// Not before so many requests within the window: 1 to 1000000; 20 if absent.
+    pub minimum_requests: Option<u32>,
+    /// The window: `30s` to `1h`; `5m` if absent.
+    pub window: Option<String>,
+    /// Trips at so many failures in a row: 1 to 1000; 5 if absent.
+    pub failures_in_a_row: Option<u16>,
+    /// How long nothing is sent, before one request probes: `1s` to `1h`; `30s` if absent.
+    pub open: Option<String>,
+    /// As nginx has it: so many failures within `fail_timeout` leave the endpoint out for as long: 1 to 1000. In place of all but `enabled`.
+    pub max_fails: Option<u16>,
+    /// For `max_fails`: `1s` to `1h`; `10s` if absent.
+    pub fail_timeout: Option<String>,
+}
+
+/// How what endpoints report of their load changes their weights.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// `false` keeps the weights as they are written; `true` if absent.
+    pub weights: Option<bool>,
+    /// How often weights are computed: `1s` to `1m`; `5s` if absent.
+    pub interval: Option<String>,
+    /// Where an endpoint's Prometheus text is, to be read once per interval; not read if absent.
+    pub metrics_path: Option<String>,
 }
 
 /// How an endpoint of a pool is chosen.
@@ -143,6 +221,54 @@ pub struct Route {
     pub pools: Vec<String>,
     /// How many endpoints a request may try, the first included: 1 to 8; 3 if absent.
     pub attempts: Option<u8>,
+    /// When the next endpoint is tried.
+    #[serde(default)]
+    pub retry: Retry,
+    /// What becomes of a request when no endpoint of the rule's pools is fit.
+    #[serde(default)]
+    pub when_none_is_fit: WhenNoneIsFit,
+}
+
+/// When the next endpoint is tried. Never once a byte of an answer has been relayed.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// After what; all but `too_many_requests` if absent.
+    pub on: Option<Vec<RetryOn>>,
+    /// How long a streamed answer may take to begin: `10ms` to `1h`; unbounded if absent.
+    pub first_byte: Option<String>,
+    /// The same for an answer that is not streamed, and so begins when it is complete.
+    pub answer: Option<String>,
+}
+
+/// A reason to try the next endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RetryOn {
+    /// No connection.
+    ConnectFailure,
+    /// The endpoint refused the stream before it looked at it (HTTP/2).
+    RefusedStream,
+    /// The connection broke, or time ran out, before the answer began.
+    Reset,
+    /// The answer is a status of 500 and above.
+    ServerError,
+    /// The answer is 429.
+    TooManyRequests,
+}
+
+/// What becomes of a request when no endpoint is fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum WhenNoneIsFit {
+    /// It is answered 503, with the time after which one may be fit again.
+    #[default]
+    Refuse,
+    /// It is sent to any endpoint of the first pool that the request fits, fit or not.
+    Panic,
 }
 
 /// Which requests a rule is for.

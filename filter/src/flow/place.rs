@@ -1,9 +1,10 @@
 //! The decision: from a complete request to an endpoint, or to a refusal.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::balance::{Ask, Order};
-use crate::config::{Config, HashKey, ModelId, PoolId, RouteId};
+use crate::config::{Config, HashKey, ModelId, PoolId, Retry, RetryOn, RouteId, WhenNoneIsFit};
 use crate::identity;
 use crate::ports::Host;
 use crate::report::decision::DroppedBy;
@@ -15,10 +16,13 @@ use crate::values::headers::Headers;
 use crate::values::murmur3::murmur3_32;
 use crate::values::units::Tokens;
 
+use super::pool::PoolGauges;
 use super::request::{Asked, Kind};
 use super::stream::{Learning, Placed};
-use super::verdict::{CLUSTER, DESTINATION, Forward, POOL, Refusal, Verdict, WEIGHT};
-use super::worker::PoolGauges;
+use super::verdict::{
+    CLUSTER, DESTINATION, Forward, MAX_RETRIES, POOL, RETRIABLE_STATUS, RETRY_ON, Refusal,
+    TRY_TIMEOUT, Verdict, WEIGHT,
+};
 use super::{Stream, Worker};
 
 /// A request as rules and balancers look at it.
@@ -36,13 +40,15 @@ struct Choice {
     route: RouteId,
     pool: PoolId,
     order: Order,
+    /// The probe's token, if the first endpoint is asked whether it is back.
+    probe: Option<u32>,
     dropped: Vec<(PoolId, DroppedBy)>,
     /// What the model is called upstream, where that differs.
     alias: Option<String>,
     /// The model as asked for and as sent, where they are known.
     models: [Option<ModelId>; 2],
     input: Option<Tokens>,
-    dispatched: Instant,
+    sent: Instant,
 }
 
 impl Stream {
@@ -65,7 +71,7 @@ impl Stream {
         match choose(worker, &subject, host) {
             Ok(choice) => {
                 let forward = forward(worker, &choice, body, facts.as_ref());
-                self.placed = Some(placed(worker, choice, facts.as_ref()));
+                self.placed = Some(placed(worker, choice, facts.as_ref(), host));
                 Verdict::Forward(forward)
             }
             Err(refusal) => worker.refuse(refusal, host),
@@ -157,34 +163,55 @@ fn choose(
     let need = input.map(|input| input.saturating_add(output.unwrap_or_default()));
 
     let now = host.now();
-    let mut dropped = Vec::new();
+    let (mut dropped, mut chosen) = (Vec::new(), None);
     for &pool in &route.pools {
         match route::fit(&config, pool, model, need) {
             Err(Unfit::Model) => dropped.push((pool, DroppedBy::Model)),
             Err(Unfit::Window(_)) => dropped.push((pool, DroppedBy::Window)),
             Ok(()) => match pick(worker, &config, pool, subject, (route.attempts, now), host) {
                 None => dropped.push((pool, DroppedBy::Endpoints)),
-                Some(order) => {
-                    let alias = alias.map(str::to_owned);
-                    let models = [asked_model, sent_model];
-                    return Ok(Choice {
-                        route: route_id,
-                        pool,
-                        order,
-                        dropped,
-                        alias,
-                        models,
-                        input,
-                        dispatched: now,
-                    });
+                Some(found) => {
+                    chosen = Some((pool, found));
+                    break;
                 }
             },
         }
     }
-    Err(nowhere(&config, &dropped, model, input, output))
+    if chosen.is_none() && route.when_none_is_fit == WhenNoneIsFit::Panic {
+        let unfit = dropped
+            .iter()
+            .position(|(_, by)| *by == DroppedBy::Endpoints);
+        if let Some((pool, _)) = unfit.map(|at| dropped.remove(at)) {
+            let order = any(worker, pool, (route.attempts, now), host);
+            chosen = order.map(|order| (pool, (order, None)));
+        }
+    }
+    let Some((pool, (order, probe))) = chosen else {
+        let retry_after = next_chance(worker, &dropped, now);
+        return Err(nowhere(
+            &config,
+            &dropped,
+            model,
+            input,
+            output,
+            retry_after,
+        ));
+    };
+    Ok(Choice {
+        route: route_id,
+        pool,
+        order,
+        probe,
+        dropped,
+        alias: alias.map(str::to_owned),
+        models: [asked_model, sent_model],
+        input,
+        sent: now,
+    })
 }
 
-/// The endpoints of `pool` to try, the first of them claimed; `None` where none takes traffic.
+/// The endpoints of `pool` to try, the first of them claimed, and the probe's token if it is one; `None`
+/// where none takes traffic.
 fn pick(
     worker: &mut Worker,
     config: &Config,
@@ -192,7 +219,7 @@ fn pick(
     subject: &Subject<'_>,
     (attempts, now): (usize, Instant),
     host: &mut dyn Host,
-) -> Option<Order> {
+) -> Option<(Order, Option<u32>)> {
     let key = subject.key(config.pool(id)?.balance.key.as_ref());
     let pool = worker.pools.get_mut(id.0)?;
     let ask = Ask { key, now, attempts };
@@ -200,8 +227,48 @@ fn pick(
         meters: &pool.meters,
         host,
     };
-    let order = pool.endpoints.pick(&ask, &mut gauges, &mut worker.rng);
-    (!order.is_empty()).then_some(order)
+    let mut order = pool.endpoints.pick(&ask, &mut gauges, &mut worker.rng);
+    let probed = pool.watch.claim_probe(&mut pool.endpoints, now, host);
+    if let Some((endpoint, _)) = probed {
+        // Whom the balancer chose is tried next if the probe fails, so that its caller need not know.
+        if let Some(first) = order.first() {
+            pool.endpoints.view_mut().on_release(first);
+            pool.meters.release(first, host);
+        }
+        pool.meters.claim(endpoint, host);
+        pool.endpoints.view_mut().on_claim(endpoint);
+        order.put_first(endpoint, attempts);
+    }
+    (!order.is_empty()).then_some((order, probed.map(|(_, token)| token)))
+}
+
+/// Endpoints of a pool in which none is fit, the first of them claimed: better one that may fail than none.
+/// `None` where the configuration drains them all.
+fn any(
+    worker: &mut Worker,
+    id: PoolId,
+    (attempts, now): (usize, Instant),
+    host: &mut dyn Host,
+) -> Option<Order> {
+    let pool = worker.pools.get_mut(id.0)?;
+    let order = pool.watch.any(attempts, &mut worker.rng);
+    let first = order.first()?;
+    pool.meters.claim(first, host);
+    pool.endpoints.view_mut().on_claim(first);
+    pool.watch.settle(&mut pool.endpoints, now);
+    Some(order)
+}
+
+/// Seconds until one of the endpoints may be fit that kept the request out.
+fn next_chance(worker: &Worker, dropped: &[(PoolId, DroppedBy)], now: Instant) -> Option<u32> {
+    let without = dropped.iter().filter(|(_, by)| *by == DroppedBy::Endpoints);
+    let pools = without.filter_map(|(id, _)| worker.pools.get(id.0));
+    let next = pools.filter_map(|pool| pool.watch.next_chance()).min()?;
+    // Whole seconds, rounded up: who comes sooner comes in vain.
+    let wait = next
+        .since(now)
+        .saturating_add(Duration::from_nanos(999_999_999));
+    Some(u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).max(1))
 }
 
 /// Why none of the rule's pools could take the request: the cure decides which reason is told.
@@ -211,9 +278,10 @@ fn nowhere(
     model: Option<&str>,
     input: Option<Tokens>,
     output: Option<Tokens>,
+    retry_after: Option<u32>,
 ) -> Refusal {
     if dropped.iter().any(|(_, by)| *by == DroppedBy::Endpoints) {
-        return Refusal::no_endpoint();
+        return Refusal::no_endpoint(retry_after);
     }
     let too_small = dropped.iter().filter(|(_, by)| *by == DroppedBy::Window);
     let largest = too_small
@@ -229,7 +297,7 @@ fn nowhere(
 
 /// What to tell the proxy.
 fn forward(worker: &Worker, choice: &Choice, body: &[u8], facts: Option<&Facts>) -> Forward {
-    let mut headers = Vec::with_capacity(5);
+    let mut headers = Vec::with_capacity(8);
     let pool = worker
         .config
         .pool(choice.pool)
@@ -241,11 +309,15 @@ fn forward(worker: &Worker, choice: &Choice, body: &[u8], facts: Option<&Facts>)
             .iter()
             .filter_map(|at| view.address(at))
             .collect();
-        let weight = choice.order.first().map(|first| view.weight(first));
+        let weight = choice.order.first().map(|first| state.watch.weight(first));
         headers.push((DESTINATION, addresses.join(",")));
         headers.push((CLUSTER, config.cluster.clone()));
         headers.push((POOL, config.name.clone()));
         headers.push((WEIGHT, weight.unwrap_or_default().to_string()));
+    }
+    if let Some(route) = worker.config.route(choice.route) {
+        let streams = facts.is_some_and(|facts| facts.stream);
+        retries(&route.retry, &choice.order, streams, &mut headers);
     }
     let body = choice
         .alias
@@ -258,17 +330,57 @@ fn forward(worker: &Worker, choice: &Choice, body: &[u8], facts: Option<&Facts>)
     Forward { headers, body }
 }
 
+/// Tells the proxy when to try the next endpoint of the order, and not to go on once it is used up.
+fn retries(retry: &Retry, order: &Order, streams: bool, headers: &mut Vec<(&'static str, String)>) {
+    let on: Vec<&str> = retry.on.iter().map(|on| envoys_name(*on)).collect();
+    headers.push((RETRY_ON, on.join(",")));
+    headers.push((MAX_RETRIES, order.len().saturating_sub(1).to_string()));
+    if retry.on.contains(&RetryOn::TooManyRequests) {
+        headers.push((RETRIABLE_STATUS, "429".to_owned()));
+    }
+    let patience = if streams {
+        retry.first_byte
+    } else {
+        retry.answer
+    };
+    if let Some(patience) = patience {
+        headers.push((TRY_TIMEOUT, patience.as_millis().to_string()));
+    }
+}
+
+fn envoys_name(on: RetryOn) -> &'static str {
+    match on {
+        RetryOn::ConnectFailure => "connect-failure",
+        RetryOn::RefusedStream => "refused-stream",
+        RetryOn::Reset => "reset",
+        RetryOn::ServerError => "5xx",
+        RetryOn::TooManyRequests => "retriable-status-codes",
+    }
+}
+
 /// What is kept of the decision until the response has ended.
-fn placed(worker: &mut Worker, choice: Choice, facts: Option<&Facts>) -> Placed {
-    if let (Some(pool), Some(input)) = (worker.pools.get_mut(choice.pool.0), choice.input) {
-        pool.meters.input_tokens.add(input.0);
+fn placed(
+    worker: &mut Worker,
+    choice: Choice,
+    facts: Option<&Facts>,
+    host: &mut dyn Host,
+) -> Placed {
+    let carrier = choice.order.first().unwrap_or_default();
+    let waiting = choice.input.map_or(0, |input| input.0);
+    if let Some(pool) = worker.pools.get_mut(choice.pool.0) {
+        pool.meters.input_tokens.add(waiting);
+        pool.meters.enter(carrier, waiting, host);
     }
     Placed {
         route: choice.route,
         pool: choice.pool,
-        carrier: choice.order.first().unwrap_or_default(),
+        carrier,
+        waiting,
+        probe: choice.probe,
+        judged: false,
         order: choice.order,
-        dispatched: Some(choice.dispatched),
+        sent: choice.sent,
+        retried: false,
         input: choice.input,
         output: facts.and_then(|facts| facts.max_output),
         dropped: choice.dropped,

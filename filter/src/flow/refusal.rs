@@ -88,10 +88,10 @@ impl Refusal {
     }
 
     /// Pools would do, but none has an endpoint.
-    pub(super) fn no_endpoint() -> Refusal {
+    pub(super) fn no_endpoint(retry_after: Option<u32>) -> Refusal {
         let message = "No endpoint can take the request at the moment; try again later.";
         Refusal {
-            retry_after: Some(NO_ENDPOINT_RETRY),
+            retry_after: Some(retry_after.unwrap_or(NO_ENDPOINT_RETRY)),
             ..Refusal::new(503, "no_endpoint", message)
         }
     }
@@ -140,8 +140,8 @@ impl Refusal {
     }
 }
 
-/// Seconds told to a caller when nothing can take its request: a change of configuration takes about as
-/// long, and nothing else brings a drained pool back.
+/// Seconds told to a caller when nothing can take its request and nobody knows when something can: a
+/// change of configuration takes about as long, and so does the next round of health checks.
 const NO_ENDPOINT_RETRY: u32 = 5;
 
 #[derive(Serialize)]

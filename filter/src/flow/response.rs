@@ -1,23 +1,51 @@
 //! A response's way out: who answered, how soon, what it used, and the end.
 
+use std::time::Duration;
+
 use crate::config::Config;
+use crate::load::{orca, weight};
 use crate::ports::Host;
 use crate::report::decision::Decision;
 use crate::report::metrics::StatusClass;
+use crate::values::clock::Instant;
+use crate::values::headers::Headers;
 
+use super::pool::PoolState;
 use super::stream::Placed;
-use super::worker::PoolState;
+use super::watch::{Seen, Verdict};
 use super::{Stream, Worker};
 
 /// What the proxy tells of a response's beginning.
 #[derive(Clone, Copy, Debug)]
-pub struct ResponseStart {
+pub struct ResponseStart<'a> {
     /// The status.
     pub status: u16,
     /// How many endpoints were tried, this one included; 1 where the proxy does not tell.
     pub attempts: u32,
-    /// Whether the proxy itself made the response, for reasons of its own: it says nothing of an endpoint.
-    pub by_proxy: bool,
+    /// Who made it.
+    pub origin: Origin,
+    /// Its headers.
+    pub headers: &'a Headers,
+}
+
+/// Who made a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The endpoint.
+    Endpoint,
+    /// The proxy, as the last endpoint that it tried gave none.
+    ForEndpoint,
+    /// The proxy, for reasons of its own: it says nothing of an endpoint.
+    Proxy,
+}
+
+/// Who ended a stream whose response had begun and was not complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedBy {
+    /// The client left, or nobody can tell.
+    Client,
+    /// The endpoint, or the way to it.
+    Endpoint,
 }
 
 impl Stream {
@@ -25,19 +53,21 @@ impl Stream {
     pub fn on_response_headers(
         &mut self,
         worker: &mut Worker,
-        start: ResponseStart,
+        start: ResponseStart<'_>,
         host: &mut dyn Host,
     ) -> Option<String> {
         let placed = self.placed.as_mut()?;
         let pool = worker.pools.get_mut(placed.pool.0)?;
         placed.status = Some(start.status);
         placed.learning.take_if(|_| start.status >= 300);
-        if !start.by_proxy {
+        if start.origin != Origin::Proxy {
             follow_retries(placed, pool, start.attempts, host);
-            if start.status >= 500 {
-                let now = host.now();
-                pool.endpoints.view_mut().on_failure(placed.carrier, now);
+            if let Some(verdict) = verdict(&start) {
+                judge(placed, pool, verdict, host);
             }
+        }
+        if start.origin == Origin::Endpoint {
+            read_load(placed.carrier, pool, start.headers, host);
         }
         self.shown
             .then(|| decision(&worker.config, placed, start.attempts))
@@ -70,15 +100,18 @@ impl Stream {
         let Some(pool) = worker.pools.get_mut(placed.pool.0) else {
             return;
         };
+        let waited = std::mem::take(&mut placed.waiting);
+        pool.meters.begin(placed.carrier, waited, host);
         let answered = placed.status.is_some_and(|status| status < 400);
-        let Some(dispatched) = placed.dispatched.filter(|_| answered) else {
+        if placed.retried || !answered {
             return;
-        };
+        }
         let now = host.now();
-        let ttft = now.since(dispatched);
+        let ttft = now.since(placed.sent);
         pool.endpoints
             .view_mut()
             .on_first_byte(placed.carrier, ttft, now);
+        pool.loads.on_first_byte(placed.carrier, ttft);
         if let Some(meter) = pool.meters.ttft {
             host.record(meter, u64::try_from(ttft.as_millis()).unwrap_or(u64::MAX));
         }
@@ -109,23 +142,41 @@ impl Stream {
         }
     }
 
+    /// Whether the response has begun and not come to its end: then [`Stream::on_end`] wants to know by whom.
+    pub fn is_cut(&self) -> bool {
+        self.placed
+            .as_ref()
+            .is_some_and(|placed| placed.status.is_some() && !placed.complete)
+    }
+
     /// The stream is over, in whatever way. A second call does nothing.
-    pub fn on_end(&mut self, worker: &mut Worker, host: &mut dyn Host) {
+    pub fn on_end(&mut self, worker: &mut Worker, by: EndedBy, host: &mut dyn Host) {
         self.asked = None;
         if let Some(placed) = self.placed.take() {
-            settle(placed, worker, host);
+            settle(placed, worker, by, host);
         }
         worker.on_stream_end(host);
     }
 }
 
 /// Takes a request that was placed out of all counts, and learns what it has shown.
-fn settle(placed: Placed, worker: &mut Worker, host: &mut dyn Host) {
+fn settle(mut placed: Placed, worker: &mut Worker, by: EndedBy, host: &mut dyn Host) {
     if let Some(pool) = worker.pools.get_mut(placed.pool.0) {
         pool.endpoints.view_mut().on_release(placed.carrier);
-        pool.meters.release(placed.carrier, host);
+        pool.meters.leave(placed.carrier, placed.waiting, host);
         pool.meters
             .count_request(StatusClass::of(placed.status, placed.complete));
+        match placed.status {
+            Some(..400) if placed.complete => judge(&mut placed, pool, Verdict::Good, host),
+            Some(..400) if by == EndedBy::Endpoint => {
+                judge(&mut placed, pool, Verdict::Bad, host);
+            }
+            // What a client got wrong shows that the endpoint lives, which is all that a probe asks.
+            Some(400..500) if placed.probe.is_some() => {
+                judge(&mut placed, pool, Verdict::Good, host);
+            }
+            _ => {}
+        }
         if placed.complete && placed.status.is_some_and(|status| status < 500) {
             pool.endpoints.view_mut().on_answer(placed.carrier);
         }
@@ -140,6 +191,61 @@ fn settle(placed: Placed, worker: &mut Worker, host: &mut dyn Host) {
     }
 }
 
+/// What a response's beginning says of the endpoint; `None` where only its end can tell.
+fn verdict(start: &ResponseStart<'_>) -> Option<Verdict> {
+    match (start.origin, start.status) {
+        (Origin::Endpoint, 429 | 503) => Some(Verdict::Overloaded(retry_after(start.headers))),
+        (Origin::Endpoint, ..500) | (Origin::Proxy, _) => None,
+        (Origin::Endpoint | Origin::ForEndpoint, _) => Some(Verdict::Bad),
+    }
+}
+
+/// `Retry-After` in seconds. One that names a date is as good as none: it would take the wall clock to read it.
+fn retry_after(headers: &Headers) -> Option<Duration> {
+    let seconds = headers.first_str("retry-after")?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// Lets the endpoint that carries a request be judged by it, once.
+fn judge(placed: &mut Placed, pool: &mut PoolState, verdict: Verdict, host: &mut dyn Host) {
+    if std::mem::replace(&mut placed.judged, true) {
+        return;
+    }
+    let now = host.now();
+    if verdict == Verdict::Bad {
+        pool.endpoints.view_mut().on_failure(placed.carrier, now);
+    }
+    let seen = Seen {
+        verdict,
+        probe: placed.probe.take(),
+        sent: placed.sent,
+    };
+    pool.watch
+        .judge(placed.carrier, seen, &mut pool.endpoints, now, host);
+}
+
+/// Takes in what the endpoint says of its load.
+fn read_load(endpoint: usize, pool: &mut PoolState, headers: &Headers, host: &mut dyn Host) {
+    let metrics = headers.first(orca::HEADER);
+    let binary = headers.first(orca::HEADER_BIN);
+    let named = headers.first(weight::HEADER).and_then(weight::reported);
+    if metrics.is_none() && binary.is_none() && named.is_none() {
+        return;
+    }
+    let now: Instant = host.now();
+    if !pool.loads.wants_report(endpoint, now) {
+        return;
+    }
+    match orca::read(metrics, binary) {
+        Some(Ok(report)) => pool.loads.on_report(endpoint, &report, now),
+        Some(Err(_)) => pool.meters.refused_reports.add(1),
+        None => {}
+    }
+    if let Some(named) = named {
+        pool.loads.on_weight(endpoint, named, now);
+    }
+}
+
 /// Moves the request in the in-flight counts to the endpoint that answered, and charges those that were
 /// tried before it: a proxy retries behind the filter's back and tells only how often.
 fn follow_retries(placed: &mut Placed, pool: &mut PoolState, attempts: u32, host: &mut dyn Host) {
@@ -149,22 +255,32 @@ fn follow_retries(placed: &mut Placed, pool: &mut PoolState, attempts: u32, host
     }
     pool.meters.retries.add(attempts.saturating_sub(1));
     // What the first endpoints cost is not the last one's slowness, and how much it was nobody tells.
-    placed.dispatched = None;
+    placed.retried = true;
     let now = host.now();
     for endpoint in placed.order.iter().take(failed) {
+        // The probe, if there is one, is the first.
+        let probe = placed.probe.take();
         pool.endpoints.view_mut().on_failure(endpoint, now);
+        let endpoints = &mut pool.endpoints;
+        let seen = Seen {
+            verdict: Verdict::Bad,
+            probe,
+            sent: placed.sent,
+        };
+        pool.watch.judge(endpoint, seen, endpoints, now, host);
     }
-    if let Some(carrier) = placed
-        .order
-        .iter()
-        .nth(failed)
-        .filter(|carrier| *carrier != placed.carrier)
-    {
-        pool.endpoints.view_mut().on_claim(carrier);
-        pool.meters.claim(carrier, host);
-        pool.endpoints.view_mut().on_release(placed.carrier);
-        pool.meters.release(placed.carrier, host);
-        placed.carrier = carrier;
+    let answered = placed.order.iter().nth(failed);
+    match answered.filter(|carrier| *carrier != placed.carrier) {
+        Some(carrier) => {
+            pool.endpoints.view_mut().on_claim(carrier);
+            pool.meters.claim(carrier, host);
+            pool.meters.enter(carrier, placed.waiting, host);
+            pool.endpoints.view_mut().on_release(placed.carrier);
+            pool.meters.leave(placed.carrier, placed.waiting, host);
+            placed.carrier = carrier;
+        }
+        // The list was used up and the proxy went on by itself: whom it found nobody tells.
+        None => placed.judged = true,
     }
 }
 

@@ -31,8 +31,16 @@ pub(super) struct Placed {
     pub(super) order: Order,
     /// The endpoint that carries the request in the in-flight counts.
     pub(super) carrier: usize,
-    /// When it was sent; `None` once more than one endpoint was tried.
-    pub(super) dispatched: Option<Instant>,
+    /// Input tokens that still wait at the carrier for the answer's first byte.
+    pub(super) waiting: u32,
+    /// The probe's token, if the first endpoint is asked whether it is back.
+    pub(super) probe: Option<u32>,
+    /// Whether the carrier has been judged by it.
+    pub(super) judged: bool,
+    /// When it was sent first.
+    pub(super) sent: Instant,
+    /// Whether more than one endpoint was tried, or may have been.
+    pub(super) retried: bool,
     pub(super) input: Option<Tokens>,
     pub(super) output: Option<Tokens>,
     pub(super) dropped: Vec<(PoolId, DroppedBy)>,

@@ -1,5 +1,7 @@
 //! What a flow wants done with a request.
 
+use crate::load::orca;
+
 pub use super::refusal::Refusal;
 
 /// What to do with a request now.
@@ -30,6 +32,14 @@ pub const CLUSTER: &str = "x-junheng-cluster";
 pub const POOL: &str = "x-junheng-pool";
 /// Upstream: the first choice's weight.
 pub const WEIGHT: &str = "x-junheng-weight";
+/// To Envoy, which takes it out: after what to try the next destination.
+pub const RETRY_ON: &str = "x-envoy-retry-on";
+/// To Envoy: how often.
+pub const MAX_RETRIES: &str = "x-envoy-max-retries";
+/// To Envoy: further statuses after which to try the next one.
+pub const RETRIABLE_STATUS: &str = "x-envoy-retriable-status-codes";
+/// To Envoy: milliseconds in which an answer must begin.
+pub const TRY_TIMEOUT: &str = "x-envoy-upstream-rq-per-try-timeout-ms";
 /// Downstream: how the endpoint was chosen.
 pub const DECISION: &str = "x-junheng-decision";
 
@@ -39,5 +49,19 @@ pub fn is_ours(name: &[u8]) -> bool {
         name.get(..prefix.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
     };
-    starts("x-junheng-") || name.eq_ignore_ascii_case(DESTINATION.as_bytes())
+    let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+    starts("x-junheng-")
+        || is(DESTINATION)
+        || starts("x-envoy-retr")
+        || is(MAX_RETRIES)
+        || is("x-envoy-hedge-on-per-try-timeout")
+        || is(TRY_TIMEOUT)
+}
+
+/// Whether a response's header of this name is kept from the client: it is from an endpoint to us, or would
+/// speak in our name.
+pub fn is_for_us(name: &[u8]) -> bool {
+    is_ours(name)
+        || name.eq_ignore_ascii_case(orca::HEADER.as_bytes())
+        || name.eq_ignore_ascii_case(orca::HEADER_BIN.as_bytes())
 }

@@ -1,19 +1,25 @@
 //! What one worker knows: the configuration, and for each pool its endpoints as this worker sees them.
 //!
-//! In-flight counts live in the host's gauges, exact over all workers. Reading them all would cost more
-//! than a decision, so each worker keeps a view: its own steps at once, the others' on the tick.
+//! What is shared by all workers (in-flight counts in the host's gauges, standings and weights in the store)
+//! costs more to read than a decision, so each worker keeps a view: its own steps at once, the others' on
+//! the tick. One worker leads, and does on its tick what is to be done once in the proxy.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::balance::{self, Gauges};
-use crate::config::{Algorithm, Config, Pool};
+use crate::config::Config;
 use crate::ports::{Host, Kind, Meter};
-use crate::report::metrics::{self, StatusClass};
+use crate::report::metrics;
 use crate::request::Estimator;
+use crate::values::clock::Instant;
 use crate::values::rng::Rng;
 
 use super::counter::Counter;
+use super::errand::{Errand, Reply};
+use super::lease::Candidate;
+use super::member::Member;
+use super::pool::PoolState;
 use super::{Refusal, Verdict};
 
 /// One worker of the proxy, under one configuration.
@@ -22,33 +28,17 @@ pub struct Worker {
     pub(super) pools: Vec<PoolState>,
     pub(super) estimator: Estimator,
     pub(super) rng: Rng,
+    member: Rc<RefCell<Member>>,
+    candidate: Candidate,
+    /// Whether this worker led at its last tick.
+    leads: bool,
+    /// Counts what is agreed on anew, and how far this worker has followed.
+    changes: Option<Meter>,
+    followed: u64,
     /// Counters of refusals by their codes, each defined when it is first needed.
     refused: Vec<(&'static str, Counter)>,
     /// Whether the configuration has been replaced: no tick will come any more.
     retired: bool,
-}
-
-/// A pool as one worker sees it.
-pub(super) struct PoolState {
-    pub(super) endpoints: balance::Pool,
-    pub(super) meters: PoolMeters,
-}
-
-/// A pool's meters. Each may be missing, where the host refused to define it.
-pub(super) struct PoolMeters {
-    endpoints: Vec<Option<Meter>>,
-    /// Only where the algorithm asks for it; elsewhere it would cost two calls a request to say a sum.
-    total: Option<Meter>,
-    requests: [Counter; StatusClass::ALL.len()],
-    pub(super) input_tokens: Counter,
-    pub(super) retries: Counter,
-    pub(super) ttft: Option<Meter>,
-}
-
-/// A pool's gauges, as its balancer asks for them.
-pub(super) struct PoolGauges<'a> {
-    pub(super) meters: &'a PoolMeters,
-    pub(super) host: &'a mut dyn Host,
 }
 
 impl Worker {
@@ -58,34 +48,107 @@ impl Worker {
     /// is 50 ms old errs by the few requests that other workers place in 50 ms.
     pub const TICK: Duration = Duration::from_millis(50);
 
-    /// A worker under `config`; `seed` decides every random choice it will make.
-    pub fn new(config: Config, seed: u64, host: &mut dyn Host) -> Worker {
+    /// A worker under `config` in the VM `member`; `seed` decides every random choice it will make.
+    pub fn new(
+        config: Config,
+        member: &Rc<RefCell<Member>>,
+        seed: u64,
+        host: &mut dyn Host,
+    ) -> Worker {
         let mut rng = Rng::new(seed);
         let pools = config
             .pools
             .iter()
-            .map(|pool| PoolState::new(pool, &mut rng, host))
+            .map(|pool| PoolState::new(pool, member, &mut rng, host))
             .collect();
+        Candidate::prepare(host);
         Worker {
             estimator: Estimator::new(config.models.len()),
             config: Rc::new(config),
             pools,
             rng,
+            candidate: Candidate {
+                id: member.borrow().id(),
+                since: host.now(),
+            },
+            member: Rc::clone(member),
+            leads: false,
+            changes: host.define(Kind::Counter, metrics::CHANGES),
+            followed: 0,
             refused: Vec::new(),
             retired: false,
         }
     }
 
-    /// Takes the other workers' in-flight counts into this worker's view, and tells the host what was counted.
-    pub fn on_tick(&mut self, host: &mut dyn Host) {
-        for pool in &mut self.pools {
-            for (endpoint, meter) in pool.meters.endpoints.iter().enumerate() {
-                if let Some(exact) = meter.and_then(|meter| host.read(meter)) {
-                    pool.endpoints.view_mut().sync_in_flight(endpoint, exact);
+    /// Takes over what the other workers have done, tells the host what was counted, and, where this worker
+    /// leads, returns what is to be asked of the endpoints.
+    pub fn on_tick(&mut self, host: &mut dyn Host) -> Vec<Errand> {
+        self.tell_counts(host);
+        if self.retired {
+            return Vec::new();
+        }
+        let now = host.now();
+        self.beat(now, host);
+        self.follow(now, host);
+        self.leads = self.candidate.lead(now, host);
+        let config = Rc::clone(&self.config);
+        let mut errands = Vec::new();
+        for (id, (pool, config)) in self.pools.iter_mut().zip(&config.pools).enumerate() {
+            pool.sync_in_flight(host);
+            if let Some(rule) = &config.load {
+                pool.loads.publish(&self.member, rule, now, host);
+                if self.leads {
+                    pool.loads.weigh(config, rule, now, host);
                 }
             }
+            if self.leads {
+                let (total, endpoints) = pool.meters.audited();
+                pool.audit.look(&config.name, total, endpoints, now, host);
+                let view = pool.endpoints.view();
+                pool.rounds.due(id, config, view, now, &mut errands);
+            } else {
+                pool.rounds.leave();
+            }
+            pool.watch.settle(&mut pool.endpoints, now);
+            if self.leads {
+                pool.watch.show(host);
+            }
         }
-        self.tell_counts(host);
+        errands
+    }
+
+    /// An errand has come to its end; `None` if it was never sent.
+    pub fn on_reply(&mut self, errand: &Errand, reply: Option<&Reply>, host: &mut dyn Host) {
+        if self.retired {
+            return;
+        }
+        let now = host.now();
+        let config = Rc::clone(&self.config);
+        let pool = self
+            .pools
+            .get_mut(errand.pool)
+            .zip(config.pools.get(errand.pool));
+        if let Some((pool, config)) = pool {
+            pool.on_reply(config, errand, reply, now, host);
+        }
+    }
+
+    /// Says that this VM lives. A member that is at work, as no callback is within another, skips a beat.
+    fn beat(&self, now: Instant, host: &mut dyn Host) {
+        if let Ok(mut member) = self.member.try_borrow_mut() {
+            member.beat(now, host);
+        }
+    }
+
+    /// Reads again what is agreed on, if anything is agreed on anew.
+    fn follow(&mut self, now: Instant, host: &mut dyn Host) {
+        let changes = self.changes.and_then(|changes| host.read(changes));
+        if changes.is_none_or(|changes| changes != self.followed) {
+            for pool in &mut self.pools {
+                pool.follow(now, host);
+            }
+            self.followed = changes.unwrap_or_default();
+        }
     }
 
     /// The configuration has been replaced; streams that began under it may still be on their way.
@@ -122,115 +185,5 @@ impl Worker {
             }
         }
         Verdict::Refuse(refusal)
-    }
-}
-
-impl PoolState {
-    fn new(pool: &Pool, rng: &mut Rng, host: &mut dyn Host) -> PoolState {
-        let addresses: Vec<String> = pool
-            .endpoints
-            .iter()
-            .map(|endpoint| endpoint.address.to_string())
-            .collect();
-        let weights = pool.endpoints.iter().map(|endpoint| endpoint.weight);
-        let endpoints = addresses.iter().map(String::as_str).zip(weights);
-        PoolState {
-            endpoints: balance::Pool::new(algorithm(pool.balance.algorithm), endpoints, rng),
-            meters: PoolMeters::new(pool, &addresses, host),
-        }
-    }
-}
-
-fn algorithm(algorithm: Algorithm) -> balance::Algorithm {
-    match algorithm {
-        Algorithm::RoundRobin => balance::Algorithm::RoundRobin,
-        Algorithm::WeightedRoundRobin => balance::Algorithm::WeightedRoundRobin,
-        Algorithm::LeastConnections => balance::Algorithm::LeastConnections,
-        Algorithm::ResponseTime => balance::Algorithm::ResponseTime,
-        Algorithm::ConsistentHash => balance::Algorithm::ConsistentHash,
-    }
-}
-
-impl PoolMeters {
-    fn new(pool: &Pool, addresses: &[String], host: &mut dyn Host) -> PoolMeters {
-        let name = pool.name.as_str();
-        let hashes = pool.balance.algorithm == Algorithm::ConsistentHash;
-        PoolMeters {
-            endpoints: addresses
-                .iter()
-                .map(|address| {
-                    host.define(Kind::Gauge, &metrics::endpoint_in_flight(name, address))
-                })
-                .collect(),
-            total: hashes
-                .then(|| host.define(Kind::Gauge, &metrics::pool_in_flight(name)))
-                .flatten(),
-            requests: StatusClass::ALL
-                .map(|class| Counter::define(host, &metrics::pool_requests(name, class))),
-            input_tokens: Counter::define(host, &metrics::pool_input_tokens(name)),
-            retries: Counter::define(host, &metrics::pool_retries(name)),
-            ttft: host.define(Kind::Histogram, &metrics::pool_ttft(name)),
-        }
-    }
-
-    pub(super) fn count_request(&mut self, class: StatusClass) {
-        if let Some(counter) = self.requests.get_mut(class as usize) {
-            counter.add(1);
-        }
-    }
-
-    fn counters(&mut self) -> impl Iterator<Item = &mut Counter> {
-        self.requests
-            .iter_mut()
-            .chain([&mut self.input_tokens, &mut self.retries])
-    }
-
-    /// Adds a request to an endpoint's count. The pool's goes first here and last in
-    /// [`PoolMeters::release`], so that it is never less than its endpoints' together.
-    pub(super) fn claim(&self, endpoint: usize, host: &mut dyn Host) {
-        step(host, self.total, 1);
-        step(host, self.endpoint(endpoint), 1);
-    }
-
-    /// Takes a request out of an endpoint's count.
-    pub(super) fn release(&self, endpoint: usize, host: &mut dyn Host) {
-        step(host, self.endpoint(endpoint), -1);
-        step(host, self.total, -1);
-    }
-
-    fn endpoint(&self, endpoint: usize) -> Option<Meter> {
-        self.endpoints.get(endpoint).copied().flatten()
-    }
-}
-
-/// Without a gauge there is nothing to be exact about, and a bound holds for nobody.
-impl Gauges for PoolGauges<'_> {
-    fn in_flight(&mut self, endpoint: usize) -> Option<u64> {
-        self.meters
-            .endpoint(endpoint)
-            .and_then(|meter| self.host.read(meter))
-    }
-
-    fn total(&mut self) -> Option<u64> {
-        self.meters.total.and_then(|meter| self.host.read(meter))
-    }
-
-    fn claim(&mut self, endpoint: usize, at_most: Option<u64>) -> bool {
-        self.meters.claim(endpoint, self.host);
-        let within = |bound| {
-            self.in_flight(endpoint)
-                .is_none_or(|carried| carried <= bound)
-        };
-        let fits = at_most.is_none_or(within);
-        if !fits {
-            self.meters.release(endpoint, self.host);
-        }
-        fits
-    }
-}
-
-fn step(host: &mut dyn Host, meter: Option<Meter>, by: i64) {
-    if let Some(meter) = meter {
-        host.add(meter, by);
     }
 }

@@ -9,6 +9,34 @@ pub fn endpoint_in_flight(pool: &str, address: &str) -> String {
     format!("junheng.endpoint.{pool}.{address}.in_flight")
 }
 
+/// Gauge: input tokens of requests that wait at an endpoint for the first byte of their answers, over all workers.
+pub fn endpoint_waiting(pool: &str, address: &str) -> String {
+    format!("junheng.endpoint.{pool}.{address}.waiting_tokens")
+}
+
+/// Counter: requests that an endpoint answered well and in full; 4xx are none.
+pub fn endpoint_answered(pool: &str, address: &str) -> String {
+    format!("junheng.endpoint.{pool}.{address}.answered")
+}
+
+/// Counter: how often an endpoint was left out for its failures, bad probes included.
+pub fn endpoint_trips(pool: &str, address: &str) -> String {
+    format!("junheng.endpoint.{pool}.{address}.trips")
+}
+
+/// Gauge: where an endpoint stands: 0 admitting, 1 ramping, 2 probing, 3 tripped, 4 resting, 5 unhealthy.
+pub fn endpoint_state(pool: &str, address: &str) -> String {
+    format!("junheng.endpoint.{pool}.{address}.state")
+}
+
+/// Gauge: what an endpoint weighs by its load, before health and ramp.
+pub fn endpoint_weight(pool: &str, address: &str) -> String {
+    format!("junheng.endpoint.{pool}.{address}.weight")
+}
+
+/// Counter: how often something was agreed on anew that all workers go by: standings and weights.
+pub const CHANGES: &str = "junheng.fleet.changes";
+
 /// Gauge: requests in flight in a pool that hashes, over all workers.
 pub fn pool_in_flight(pool: &str) -> String {
     format!("junheng.pool.{pool}.in_flight")
@@ -27,6 +55,11 @@ pub fn pool_input_tokens(pool: &str) -> String {
 /// Counter: attempts of a pool's requests that failed before an answer and were retried elsewhere.
 pub fn pool_retries(pool: &str) -> String {
     format!("junheng.pool.{pool}.retries")
+}
+
+/// Counter: load reports of a pool's endpoints (`endpoint-load-metrics`) that could not be read.
+pub fn pool_refused_reports(pool: &str) -> String {
+    format!("junheng.pool.{pool}.refused_load_reports")
 }
 
 /// Histogram: milliseconds from a decision to the first byte of the answer's body.

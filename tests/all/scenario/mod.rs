@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub use wasm::module;
+pub use wasm::{Wasm, module};
 
 /// What carries a scenario out.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +56,21 @@ pub struct Sent {
     pub body: Vec<u8>,
 }
 
+/// A request that a worker makes of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// Names it for its answer.
+    pub token: u32,
+    /// The proxy's cluster.
+    pub cluster: String,
+    /// The path.
+    pub path: String,
+    /// The endpoint.
+    pub endpoint: String,
+    /// How long the answer may take.
+    pub timeout: Duration,
+}
+
 /// An answer that Junheng gave.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refused {
@@ -75,18 +90,43 @@ pub trait Proxy {
     fn body(&mut self, stream: StreamId, chunk: &[u8], end: bool) -> Step;
     /// Its trailers.
     fn trailers(&mut self, stream: StreamId) -> Step;
-    /// The response's headers: status, how many endpoints were tried. Returns what Junheng added.
-    fn respond(&mut self, stream: StreamId, status: u16, attempts: u32) -> Vec<(String, String)>;
+    /// The response's headers: status, how many endpoints were tried, and what else an endpoint wrote. Returns
+    /// what the client gets beside the status.
+    fn respond_with(
+        &mut self,
+        stream: StreamId,
+        status: u16,
+        attempts: u32,
+        headers: &[(&str, &str)],
+    ) -> Vec<(String, String)>;
+    /// The same with nothing but a status.
+    fn respond(&mut self, stream: StreamId, status: u16, attempts: u32) -> Vec<(String, String)> {
+        self.respond_with(stream, status, attempts, &[])
+    }
+    /// The proxy answers as no endpoint did.
+    fn respond_for(&mut self, stream: StreamId, status: u16, attempts: u32);
     /// A piece of the response's body.
     fn respond_body(&mut self, stream: StreamId, chunk: &[u8], end: bool);
     /// The stream is over.
     fn close(&mut self, stream: StreamId);
+    /// The endpoint broke the stream off.
+    fn lose(&mut self, stream: StreamId);
     /// A worker's tick.
     fn tick(&mut self, worker: usize);
+    /// What a worker has asked of endpoints since the last time.
+    fn errands(&mut self, worker: usize) -> Vec<Asked>;
+    /// The answer to one of these.
+    fn reply(&mut self, worker: usize, asked: &Asked, status: u16, body: &[u8]);
+    /// A worker dies, with all that it carried; no tick or stream of it comes any more.
+    fn kill(&mut self, worker: usize);
+    /// One starts in its place.
+    fn revive(&mut self, worker: usize);
     /// A metric's value.
     fn metric(&self, name: &str) -> i64;
     /// Time passes.
     fn advance(&mut self, by: Duration);
+    /// Somebody sets the wall clock, by so many seconds.
+    fn step_wall(&mut self, seconds: i64);
 }
 
 /// A proxy of `workers` workers under `config`, which must be valid.
@@ -94,6 +134,39 @@ pub fn proxy(on: On, config: &Value, workers: usize) -> Box<dyn Proxy> {
     match on {
         On::Native => Box::new(native::Native::new(config, workers)),
         On::Wasm => Box::new(wasm::Wasm::new(config, workers)),
+    }
+}
+
+/// A request that is answered well and in full; the endpoint.
+pub fn exchange(proxy: &mut dyn Proxy, worker: usize, body: &[u8]) -> String {
+    let (stream, step) = chat_bytes(proxy, worker, body);
+    let endpoint = step.sent().endpoint().to_owned();
+    answer(proxy, stream, 200);
+    endpoint
+}
+
+/// Answers a request and ends it.
+pub fn answer(proxy: &mut dyn Proxy, stream: StreamId, status: u16) {
+    proxy.respond(stream, status, 1);
+    proxy.respond_body(stream, b"{}", true);
+    proxy.close(stream);
+}
+
+/// Lets time pass in ticks of 50 ms on all of `workers`.
+pub fn pass(
+    proxy: &mut dyn Proxy,
+    workers: impl IntoIterator<Item = usize> + Clone,
+    time: Duration,
+) {
+    let tick = Duration::from_millis(50);
+    let mut passed = Duration::ZERO;
+    while passed < time {
+        proxy.advance(tick);
+        workers
+            .clone()
+            .into_iter()
+            .for_each(|worker| proxy.tick(worker));
+        passed += tick;
     }
 }
 

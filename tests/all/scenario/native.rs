@@ -6,17 +6,27 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use junheng::config::Config;
-use junheng::flow::{DECISION, ResponseStart, Stream, Verdict, Worker, is_ours};
-use junheng::ports::{Host, Kind, Meter};
+use junheng::flow::{
+    DECISION, EndedBy, Errand, Member, Origin, Reply, ResponseStart, Stream, Verdict, Worker,
+    is_for_us, is_ours,
+};
+use junheng::ports::{Host, Kind, Meter, Store, Stored, Version};
 use junheng::values::clock::Instant;
 use junheng::values::headers::Headers;
 use serde_json::Value;
 
-use super::{Proxy, Refused, Sent, Step, StreamId};
+use super::{Asked, Proxy, Refused, Sent, Step, StreamId};
 
 pub struct Native {
-    workers: Vec<Worker>,
+    config: Value,
+    workers: Vec<Option<Worker>>,
     streams: BTreeMap<StreamId, Open>,
+    opened: usize,
+    /// By worker what is asked and not answered, and how much of that was told.
+    errands: Vec<Vec<(u32, Errand)>>,
+    asked: u32,
+    told: Vec<u32>,
+    born: u64,
     meters: Meters,
 }
 
@@ -29,19 +39,40 @@ struct Open {
 
 impl Native {
     pub fn new(config: &Value, workers: usize) -> Native {
-        let mut meters = Meters::default();
-        let workers = (0..workers)
-            .map(|worker| {
-                let config = Config::from_json(config.to_string().as_bytes())
-                    .expect("a valid configuration");
-                Worker::new(config, worker as u64, &mut meters)
-            })
-            .collect();
-        Native {
-            workers,
+        let meters = Meters::default();
+        meters.now.set(Instant::from_nanos(1 << 40));
+        let mut native = Native {
+            config: config.clone(),
+            workers: (0..workers).map(|_| None).collect(),
             streams: BTreeMap::new(),
+            opened: 0,
+            errands: vec![Vec::new(); workers],
+            asked: 0,
+            told: vec![0; workers],
+            born: 0,
             meters,
-        }
+        };
+        (0..workers).for_each(|worker| native.revive(worker));
+        native
+    }
+
+    fn at(&mut self, id: StreamId) -> (&mut Open, &mut Worker, &mut Meters) {
+        let open = self.streams.get_mut(&id).expect("a stream that is open");
+        let worker = self.workers[open.worker]
+            .as_mut()
+            .expect("a worker that lives");
+        (open, worker, &mut self.meters)
+    }
+
+    fn start(&mut self, id: StreamId, start: ResponseStart<'_>) -> Option<String> {
+        let (open, worker, meters) = self.at(id);
+        open.stream.on_response_headers(worker, start, meters)
+    }
+
+    fn end(&mut self, id: StreamId, by: EndedBy) {
+        let (open, worker, meters) = self.at(id);
+        open.stream.on_end(worker, by, meters);
+        self.streams.remove(&id);
     }
 
     fn step(
@@ -49,9 +80,8 @@ impl Native {
         id: StreamId,
         act: impl FnOnce(&mut Open, &mut Worker, &mut Meters) -> Verdict,
     ) -> Step {
-        let open = self.streams.get_mut(&id).expect("a stream that is open");
-        let worker = &mut self.workers[open.worker];
-        match act(open, worker, &mut self.meters) {
+        let (open, worker, meters) = self.at(id);
+        match act(open, worker, meters) {
             Verdict::Hold => Step::Held,
             Verdict::Refuse(refusal) => Step::Refused(Refused {
                 status: refusal.status,
@@ -75,11 +105,8 @@ impl Native {
 
 impl Proxy for Native {
     fn open(&mut self, worker: usize, headers: &[(&str, &str)], end: bool) -> (StreamId, Step) {
-        let id = self
-            .streams
-            .keys()
-            .next_back()
-            .map_or(StreamId(0), |last| StreamId(last.0 + 1));
+        let id = StreamId(self.opened);
+        self.opened += 1;
         let ours = |name: &str| is_ours(name.as_bytes());
         let kept = headers.iter().filter(|(name, _)| !ours(name));
         let kept = kept
@@ -121,35 +148,42 @@ impl Proxy for Native {
         self.body(stream, b"", true)
     }
 
-    fn respond(&mut self, stream: StreamId, status: u16, attempts: u32) -> Vec<(String, String)> {
-        let open = self
-            .streams
-            .get_mut(&stream)
-            .expect("a stream that is open");
+    fn respond_with(
+        &mut self,
+        stream: StreamId,
+        status: u16,
+        attempts: u32,
+        headers: &[(&str, &str)],
+    ) -> Vec<(String, String)> {
         let start = ResponseStart {
             status,
             attempts,
-            by_proxy: false,
+            origin: Origin::Endpoint,
+            headers: &Headers::from_pairs(headers.iter().copied()),
         };
-        let decision = open.stream.on_response_headers(
-            &mut self.workers[open.worker],
-            start,
-            &mut self.meters,
-        );
-        decision
-            .into_iter()
-            .map(|decision| (DECISION.to_owned(), decision))
-            .collect()
+        let decision = self.start(stream, start);
+        let kept = headers
+            .iter()
+            .filter(|(name, _)| !is_for_us(name.as_bytes()));
+        let kept = kept.map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        let decision = decision.map(|decision| (DECISION.to_owned(), decision));
+        kept.chain(decision).collect()
+    }
+
+    fn respond_for(&mut self, stream: StreamId, status: u16, attempts: u32) {
+        let start = ResponseStart {
+            status,
+            attempts,
+            origin: Origin::ForEndpoint,
+            headers: &Headers::default(),
+        };
+        self.start(stream, start);
     }
 
     fn respond_body(&mut self, stream: StreamId, chunk: &[u8], end: bool) {
-        let open = self
-            .streams
-            .get_mut(&stream)
-            .expect("a stream that is open");
+        let (open, worker, meters) = self.at(stream);
         if open.stream.awaits_first_byte() {
-            open.stream
-                .on_first_byte(&mut self.workers[open.worker], &mut self.meters);
+            open.stream.on_first_byte(worker, meters);
         }
         if end {
             open.stream.on_response_complete();
@@ -160,13 +194,67 @@ impl Proxy for Native {
     }
 
     fn close(&mut self, stream: StreamId) {
-        let mut open = self.streams.remove(&stream).expect("a stream that is open");
-        open.stream
-            .on_end(&mut self.workers[open.worker], &mut self.meters);
+        self.end(stream, EndedBy::Client);
+    }
+
+    fn lose(&mut self, stream: StreamId) {
+        self.end(stream, EndedBy::Endpoint);
     }
 
     fn tick(&mut self, worker: usize) {
-        self.workers[worker].on_tick(&mut self.meters);
+        let at_work = self.workers[worker].as_mut().expect("a worker that lives");
+        for errand in at_work.on_tick(&mut self.meters) {
+            self.asked += 1;
+            self.errands[worker].push((self.asked, errand));
+        }
+    }
+
+    fn errands(&mut self, worker: usize) -> Vec<Asked> {
+        let told = std::mem::replace(&mut self.told[worker], self.asked);
+        let new = self.errands[worker]
+            .iter()
+            .filter(|(token, _)| *token > told);
+        new.map(|(token, errand)| {
+            let header = |name: &str| {
+                let value = errand.headers.iter().find(|(known, _)| *known == name);
+                value.expect("a header").1.clone()
+            };
+            Asked {
+                token: *token,
+                cluster: errand.cluster.clone(),
+                path: header(":path"),
+                endpoint: header("x-gateway-destination-endpoint"),
+                timeout: errand.timeout,
+            }
+        })
+        .collect()
+    }
+
+    fn reply(&mut self, worker: usize, asked: &Asked, status: u16, body: &[u8]) {
+        let errands = &mut self.errands[worker];
+        let at = errands.iter().position(|(token, _)| *token == asked.token);
+        let (_, errand) = errands.remove(at.expect("an errand under way"));
+        let body = if errand.wants_body() {
+            body.to_vec()
+        } else {
+            Vec::new()
+        };
+        let at_work = self.workers[worker].as_mut().expect("a worker that lives");
+        at_work.on_reply(&errand, Some(&Reply { status, body }), &mut self.meters);
+    }
+
+    fn kill(&mut self, worker: usize) {
+        self.workers[worker] = None;
+        self.errands[worker].clear();
+        self.streams.retain(|_, open| open.worker != worker);
+    }
+
+    fn revive(&mut self, worker: usize) {
+        let json = self.config.to_string();
+        let config = Config::from_json(json.as_bytes()).expect("a valid configuration");
+        self.born += 1;
+        let member = Rc::new(RefCell::new(Member::new(self.born)));
+        self.workers[worker] = Some(Worker::new(config, &member, self.born, &mut self.meters));
     }
 
     fn metric(&self, name: &str) -> i64 {
@@ -177,17 +265,46 @@ impl Proxy for Native {
             .map_or(0, |(_, value)| *value)
     }
 
+    /// There is no wall clock: the flow could not ask for it.
+    fn step_wall(&mut self, _seconds: i64) {}
+
     fn advance(&mut self, by: Duration) {
         let now = self.meters.now.get().after(by);
         self.meters.now.set(now);
     }
 }
 
-/// A clock, and meters shared by name, as a host keeps them.
+/// A clock, and what workers share by name, as a host keeps it.
 #[derive(Clone, Default)]
 struct Meters {
     now: Rc<Cell<Instant>>,
     values: Rc<RefCell<Vec<(String, i64)>>>,
+    shared: Rc<RefCell<BTreeMap<String, Stored>>>,
+}
+
+/// As Envoy does it.
+impl Store for Meters {
+    fn load(&mut self, key: &str) -> Option<Stored> {
+        self.shared.borrow().get(key).cloned()
+    }
+
+    fn swap(&mut self, key: &str, bytes: &[u8], version: Version) -> bool {
+        let mut shared = self.shared.borrow_mut();
+        let known = shared.get(key).map_or(Version(0), |stored| stored.version);
+        let fits = version == Version(0) || known == Version(0) || known == version;
+        if fits {
+            let stored = Stored {
+                bytes: bytes.to_vec(),
+                version: Version(known.0 + 1),
+            };
+            shared.insert(key.to_owned(), stored);
+        }
+        fits
+    }
+
+    fn put(&mut self, key: &str, bytes: &[u8]) {
+        self.swap(key, bytes, Version(0));
+    }
 }
 
 impl Host for Meters {
@@ -211,11 +328,17 @@ impl Host for Meters {
         self.values.borrow_mut()[meter.0 as usize].1 += by;
     }
 
-    fn record(&mut self, meter: Meter, _value: u64) {
-        self.values.borrow_mut()[meter.0 as usize].1 += 1;
+    /// Sets what is no histogram, and counts what is one.
+    fn record(&mut self, meter: Meter, value: u64) {
+        let (name, now) = &mut self.values.borrow_mut()[meter.0 as usize];
+        *now = if name.ends_with("_ms") {
+            *now + 1
+        } else {
+            value as i64
+        };
     }
 
     fn read(&mut self, meter: Meter) -> Option<u64> {
-        u64::try_from(self.values.borrow()[meter.0 as usize].1).ok()
+        Some(self.values.borrow()[meter.0 as usize].1 as u64)
     }
 }

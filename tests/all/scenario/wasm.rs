@@ -9,7 +9,7 @@ use harness::host::{
 };
 use serde_json::Value;
 
-use super::{Proxy, Refused, Sent, Step, StreamId};
+use super::{Asked, Proxy, Refused, Sent, Step, StreamId};
 
 /// The artifact, built and compiled once for all tests.
 pub fn module() -> Module {
@@ -24,7 +24,7 @@ pub fn module() -> Module {
 pub struct Wasm {
     host: Host,
     clock: Clock,
-    vms: Vec<Vm>,
+    vms: Vec<Option<Vm>>,
     /// Each stream's worker and its name there.
     streams: Vec<Option<(usize, VmStream)>>,
 }
@@ -44,7 +44,7 @@ impl Wasm {
         };
         let host = Host::new(&module(), options);
         let vms = (0..workers)
-            .map(|_| host.start_vm().expect("a valid configuration"))
+            .map(|_| Some(host.start_vm().expect("a valid configuration")))
             .collect();
         Wasm {
             host,
@@ -56,7 +56,47 @@ impl Wasm {
 
     fn at(&mut self, stream: StreamId) -> (&mut Vm, VmStream) {
         let (worker, id) = self.streams[stream.0].expect("a stream that is open");
-        (&mut self.vms[worker], id)
+        (self.vm(worker), id)
+    }
+
+    fn vm(&mut self, worker: usize) -> &mut Vm {
+        self.vms[worker].as_mut().expect("a worker that lives")
+    }
+
+    fn end(&mut self, stream: StreamId, details: Option<&str>) {
+        let (worker, id) = self.streams[stream.0]
+            .take()
+            .expect("a stream that is open");
+        let vm = self.vm(worker);
+        if let Some(details) = details {
+            vm.set_property(id, &["response", "code_details"], details);
+        }
+        vm.close(id).expect("no trap");
+    }
+
+    /// The response's headers, as Envoy shows them; what the client gets of them.
+    fn start(
+        &mut self,
+        stream: StreamId,
+        (status, attempts, details): (u16, u32, &str),
+        headers: &[(&str, &str)],
+    ) -> Vec<(String, String)> {
+        let (vm, id) = self.at(stream);
+        let attempts = u64::from(attempts).to_le_bytes();
+        vm.set_property(id, &["upstream", "request_attempt_count"], attempts);
+        vm.set_property(id, &["response", "code_details"], details);
+        let status = status.to_string();
+        let all = [(":status", status.as_str())]
+            .into_iter()
+            .chain(headers.iter().copied());
+        vm.response_headers(id, Headers::from_iter(all), false)
+            .expect("no trap");
+        let headers = vm.response_headers_of(id).expect("response headers");
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+        let pairs = headers
+            .iter()
+            .map(|(name, value)| (text(name), text(value)));
+        pairs.filter(|(name, _)| name != ":status").collect()
     }
 }
 
@@ -86,13 +126,14 @@ fn step(vm: &mut Vm, id: VmStream, verdict: Verdict) -> Step {
 
 impl Proxy for Wasm {
     fn open(&mut self, worker: usize, headers: &[(&str, &str)], end: bool) -> (StreamId, Step) {
-        let vm = &mut self.vms[worker];
+        let vm = self.vm(worker);
         let id = vm.open_stream(StreamInfo::default());
-        self.streams.push(Some((worker, id)));
         let verdict = vm
             .request_headers(id, Headers::from_iter(headers.iter().copied()), end)
             .expect("no trap");
-        (StreamId(self.streams.len() - 1), step(vm, id, verdict))
+        let step = step(vm, id, verdict);
+        self.streams.push(Some((worker, id)));
+        (StreamId(self.streams.len() - 1), step)
     }
 
     fn body(&mut self, stream: StreamId, chunk: &[u8], end: bool) -> Step {
@@ -107,21 +148,19 @@ impl Proxy for Wasm {
         step(vm, id, verdict)
     }
 
-    fn respond(&mut self, stream: StreamId, status: u16, attempts: u32) -> Vec<(String, String)> {
-        let (vm, id) = self.at(stream);
-        vm.set_property(
-            id,
-            &["upstream", "request_attempt_count"],
-            u64::from(attempts).to_le_bytes(),
-        );
-        let headers = Headers::from_iter([(":status", status.to_string())]);
-        vm.response_headers(id, headers, false).expect("no trap");
-        let headers = vm.response_headers_of(id).expect("response headers");
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
-        let pairs = headers
-            .iter()
-            .map(|(name, value)| (text(name), text(value)));
-        pairs.filter(|(name, _)| name != ":status").collect()
+    fn respond_with(
+        &mut self,
+        stream: StreamId,
+        status: u16,
+        attempts: u32,
+        headers: &[(&str, &str)],
+    ) -> Vec<(String, String)> {
+        self.start(stream, (status, attempts, "via_upstream"), headers)
+    }
+
+    fn respond_for(&mut self, stream: StreamId, status: u16, attempts: u32) {
+        let details = "upstream_reset_before_response_started{connection_failure}";
+        self.start(stream, (status, attempts, details), &[]);
     }
 
     fn respond_body(&mut self, stream: StreamId, chunk: &[u8], end: bool) {
@@ -130,14 +169,52 @@ impl Proxy for Wasm {
     }
 
     fn close(&mut self, stream: StreamId) {
-        let (worker, id) = self.streams[stream.0]
-            .take()
-            .expect("a stream that is open");
-        self.vms[worker].close(id).expect("no trap");
+        self.end(stream, None);
+    }
+
+    fn lose(&mut self, stream: StreamId) {
+        self.end(
+            stream,
+            Some("upstream_reset_after_response_started{connection_termination}"),
+        );
     }
 
     fn tick(&mut self, worker: usize) {
-        self.vms[worker].tick().expect("no trap");
+        self.vm(worker).tick().expect("no trap");
+    }
+
+    fn errands(&mut self, worker: usize) -> Vec<Asked> {
+        let calls = self.vm(worker).take_http_calls();
+        let asked = calls.into_iter().map(|call| {
+            let header = |name: &str| call.headers.text(name).expect("a header").to_owned();
+            Asked {
+                token: call.token,
+                cluster: call.upstream.clone(),
+                path: header(":path"),
+                endpoint: header("x-gateway-destination-endpoint"),
+                timeout: call.timeout.expect("a timeout"),
+            }
+        });
+        asked.collect()
+    }
+
+    fn reply(&mut self, worker: usize, asked: &Asked, status: u16, body: &[u8]) {
+        let head = Headers::from_iter([(":status", status.to_string())]);
+        self.vm(worker)
+            .http_call_response(asked.token, head, body.to_vec(), Headers::new())
+            .expect("no trap");
+    }
+
+    fn kill(&mut self, worker: usize) {
+        self.vms[worker] = None;
+        for stream in &mut self.streams {
+            stream.take_if(|(at, _)| *at == worker);
+        }
+    }
+
+    fn revive(&mut self, worker: usize) {
+        let vm = self.host.start_vm().expect("a valid configuration");
+        self.vms[worker] = Some(vm);
     }
 
     fn metric(&self, name: &str) -> i64 {
@@ -147,6 +224,10 @@ impl Proxy for Wasm {
             Some(Metric::Gauge(value)) => value,
             Some(Metric::Histogram(summary)) => summary.count as i64,
         }
+    }
+
+    fn step_wall(&mut self, seconds: i64) {
+        self.clock.step_wall(seconds * 1_000_000_000);
     }
 
     fn advance(&mut self, by: Duration) {

@@ -1,5 +1,7 @@
 //! The checks that every part of a configuration shares.
 
+use std::time::Duration;
+
 use super::{Result, wrong};
 use crate::config::{ModelPattern, base_name};
 
@@ -70,6 +72,60 @@ pub(super) fn within<T: PartialOrd + std::fmt::Display>(
     }
 }
 
+/// A duration as it is written, like `10s`, `250ms` or `5m`; `default` where nothing is.
+pub(super) fn duration(
+    path: &str,
+    text: Option<&str>,
+    range: std::ops::RangeInclusive<Duration>,
+    default: Duration,
+) -> Result<Duration> {
+    let Some(text) = text else {
+        return Ok(default);
+    };
+    match read_duration(text) {
+        Some(duration) if range.contains(&duration) => Ok(duration),
+        Some(_) => wrong(
+            path,
+            format!(
+                "{text:?} is out of range; give {} to {} ms",
+                range.start().as_millis(),
+                range.end().as_millis()
+            ),
+        ),
+        None => wrong(
+            path,
+            format!(
+                "{text:?} is no duration; write a whole number and a unit, like \"250ms\", \"10s\", \"5m\" or \"1h\""
+            ),
+        ),
+    }
+}
+
+fn read_duration(text: &str) -> Option<Duration> {
+    let unit = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at_checked(unit)?;
+    let number: u64 = number.parse().ok()?;
+    let seconds = |each: u64| number.checked_mul(each).map(Duration::from_secs);
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => seconds(1),
+        "m" => seconds(60),
+        "h" => seconds(3600),
+        _ => None,
+    }
+}
+
+/// A path to ask for, as a request line has it.
+pub(super) fn url_path(path: &str, text: &str) -> Result<String> {
+    if text.starts_with('/') && text.bytes().all(|byte| matches!(byte, b'!'..=b'~')) {
+        return Ok(text.to_owned());
+    }
+    wrong(
+        path,
+        format!("{text:?} is no path; write one that starts with `/` and has no spaces"),
+    )
+}
+
 pub(super) fn name(path: &str, name: &str) -> Result<String> {
     let fine = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
     if name.is_empty() || name.len() > NAME_BYTES || !name.bytes().all(fine) {
@@ -101,4 +157,34 @@ pub(super) fn header_name(path: &str, name: &str) -> Result<String> {
         return wrong(path, format!("{name:?} is no header name"));
     }
     Ok(name.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_whole_numbers_with_a_unit() {
+        for (text, millis) in [
+            ("250ms", Some(250)),
+            ("10s", Some(10_000)),
+            ("5m", Some(300_000)),
+            ("1h", Some(3_600_000)),
+            ("10", None),
+            ("s", None),
+            ("", None),
+            ("1.5s", None),
+            ("-1s", None),
+            ("1 s", None),
+            ("1d", None),
+            ("99999999999999999999s", None),
+            ("9999999999999999999h", None),
+        ] {
+            assert_eq!(
+                read_duration(text),
+                millis.map(Duration::from_millis),
+                "{text}"
+            );
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //! another is checked here.
 
 mod checks;
+mod health;
 mod place;
 mod pool;
 mod route;

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::checks::{each, header_name, model_pattern, name, unique};
-use super::{Result, wrong};
+use super::{Result, health, wrong};
 use crate::config::wire;
 use crate::config::{Balance, Endpoint, HashKey, Pool};
 use crate::values::units::{Tokens, Weight};
@@ -52,6 +52,10 @@ pub(super) fn pool(path: &str, pool: &wire::Pool) -> Result<Pool> {
         )?,
         context_window: pool.context_window.map(Tokens),
         balance: balance(&format!("{path}.balance"), &pool.balance)?,
+        check: health::check(&format!("{path}.health.check"), &pool.health.check)?,
+        breaker: health::breaker(&format!("{path}.health.breaker"), &pool.health.breaker)?,
+        ramp: health::ramp(&format!("{path}.health.ramp"), &pool.health.ramp)?,
+        load: health::load(&format!("{path}.load"), &pool.load)?,
         endpoints,
     })
 }

@@ -1,13 +1,25 @@
 //! Rules: what they match and where they lead.
 
-use super::checks::{each, header_name, model_pattern, name, within};
+use std::time::Duration;
+
+use super::checks::{duration, each, header_name, model_pattern, name, within};
 use super::{Result, wrong};
 use crate::config::wire;
-use crate::config::{HeaderPattern, Match, Pattern, Pool, PoolId, Route};
+use crate::config::{HeaderPattern, Match, Pattern, Pool, PoolId, Retry, RetryOn, Route};
 use crate::values::units::Tokens;
 
 const ATTEMPTS: std::ops::RangeInclusive<u8> = 1..=8;
 const ATTEMPTS_DEFAULT: u8 = 3;
+const PATIENCE: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_secs(3600);
+/// Whatever has relayed nothing yet. A prompt may so run twice, which costs a GPU some seconds and no caller a
+/// word. Not 429: it may be the caller who asked too often, and other endpoints would say the same.
+const RETRY_ON_DEFAULT: [RetryOn; 4] = [
+    RetryOn::ConnectFailure,
+    RetryOn::RefusedStream,
+    RetryOn::Reset,
+    RetryOn::ServerError,
+];
 
 pub(super) fn route(path: &str, route: &wire::Route, pools: &[Pool]) -> Result<Route> {
     let mut chosen = Vec::new();
@@ -63,6 +75,28 @@ pub(super) fn route(path: &str, route: &wire::Route, pools: &[Pool]) -> Result<R
             ATTEMPTS_DEFAULT,
         )?
         .into(),
+        retry: retry(&format!("{path}.retry"), &route.retry)?,
+        when_none_is_fit: route.when_none_is_fit,
+    })
+}
+
+fn retry(path: &str, retry: &wire::Retry) -> Result<Retry> {
+    let bound = |field: &str, text: &Option<String>| {
+        text.as_deref()
+            .map(|text| {
+                duration(
+                    &format!("{path}.{field}"),
+                    Some(text),
+                    PATIENCE,
+                    Duration::ZERO,
+                )
+            })
+            .transpose()
+    };
+    Ok(Retry {
+        on: retry.on.clone().unwrap_or_else(|| RETRY_ON_DEFAULT.into()),
+        first_byte: bound("first_byte", &retry.first_byte)?,
+        answer: bound("answer", &retry.answer)?,
     })
 }
 

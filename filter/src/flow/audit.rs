@@ -1,0 +1,148 @@
+//! Load that a trapped VM has left behind is taken out of the gauges again.
+//!
+//! A gauge says what all VMs carry; the living ones' ledgers say it too ([`super::member`]). Both are
+//! stepped within one callback, so whoever compares them sees a difference for microseconds at most, and
+//! hardly ever twice in a row. One that stands through ten looks, a tick apart, belongs to nobody alive.
+
+use std::time::Duration;
+
+use crate::ports::{Host, Meter};
+use crate::values::clock::Instant;
+
+use super::member::{EndpointKey, Load, carried};
+
+/// What the leader remembers of one pool's differences between two looks.
+#[derive(Debug, Default)]
+pub(super) struct Audit {
+    /// For each endpoint those of in-flight requests and of waiting tokens.
+    differences: Vec<[Difference; 2]>,
+    /// That of the pool's in-flight requests.
+    total: Difference,
+    last: Option<Instant>,
+    suspicious: bool,
+}
+
+/// An endpoint as it is audited: its name, and the gauges of what [`Load`] counts.
+pub(super) type Audited = (EndpointKey, [Option<Meter>; 2]);
+
+/// A difference that has stood for some looks.
+#[derive(Clone, Copy, Debug, Default)]
+struct Difference {
+    /// What of it was there at each look.
+    standing: i64,
+    looks: u8,
+}
+
+/// How many looks make a difference a fact.
+const LOOKS: u8 = 10;
+/// How often to look where all was well.
+const CALM: Duration = Duration::from_secs(1);
+
+impl Audit {
+    /// Looks at a pool, and corrects the gauges of what has stood long enough.
+    pub fn look(
+        &mut self,
+        pool: &str,
+        total: Option<Meter>,
+        endpoints: impl Iterator<Item = Audited>,
+        now: Instant,
+        host: &mut dyn Host,
+    ) {
+        let due = self.last.is_none_or(|last| now.since(last) >= CALM);
+        if !due && !self.suspicious {
+            return;
+        }
+        self.last = Some(now);
+        self.suspicious = false;
+        let carried = carried(pool, now, host);
+        let all = carried
+            .iter()
+            .map(|(_, load)| i64::from(load.in_flight))
+            .sum();
+        self.suspicious |= self.total.correct(total, all, host);
+        for (place, (endpoint, meters)) in endpoints.enumerate() {
+            if self.differences.len() <= place {
+                self.differences.push(Default::default());
+            }
+            let theirs = carried.iter().filter(|(key, _)| *key == endpoint);
+            let sums = theirs.fold([0i64; 2], |[requests, tokens], (_, load)| {
+                let Load { in_flight, waiting } = *load;
+                [
+                    requests.saturating_add(in_flight.into()),
+                    tokens.saturating_add(waiting.into()),
+                ]
+            });
+            let differences = self.differences.get_mut(place).into_iter().flatten();
+            for ((difference, meter), sum) in differences.zip(meters).zip(sums) {
+                self.suspicious |= difference.correct(meter, sum, host);
+            }
+        }
+    }
+}
+
+impl Difference {
+    /// Compares a gauge with what it should show, and corrects it in time; whether there is a difference.
+    fn correct(&mut self, meter: Option<Meter>, sum: i64, host: &mut dyn Host) -> bool {
+        let Some((meter, shown)) = meter.and_then(|meter| Some((meter, host.read(meter)?))) else {
+            return false;
+        };
+        // A gauge that was lowered too often has wrapped: read as signed it is what is missing.
+        let correction = self.seen((shown as i64).saturating_sub(sum));
+        if correction != 0 {
+            host.add(meter, correction);
+        }
+        self.looks > 0
+    }
+
+    /// Sees `difference` once more; returns what to add to the gauge.
+    fn seen(&mut self, difference: i64) -> i64 {
+        if difference.signum() != self.standing.signum() || self.looks == 0 {
+            *self = Difference {
+                standing: difference,
+                looks: (difference != 0).into(),
+            };
+            return 0;
+        }
+        let least = self.standing.unsigned_abs().min(difference.unsigned_abs());
+        self.standing = self.standing.signum().saturating_mul(least as i64);
+        self.looks = self.looks.saturating_add(1);
+        if self.looks < LOOKS {
+            return 0;
+        }
+        std::mem::take(self).standing.saturating_neg()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn corrections(seen: impl IntoIterator<Item = i64>) -> Vec<i64> {
+        let mut difference = Difference::default();
+        seen.into_iter().map(|d| difference.seen(d)).collect()
+    }
+
+    #[test]
+    fn what_stands_through_ten_looks_is_corrected_by_its_least() {
+        let mut expected = vec![0; 9];
+        expected.push(-2);
+        assert_eq!(corrections([3, 2, 3, 4, 2, 2, 9, 3, 2, 2]), expected);
+        expected[9] = 1;
+        assert_eq!(corrections([-1; 10]), expected);
+    }
+
+    #[test]
+    fn what_comes_and_goes_is_not() {
+        let flicker = [1, 1, 1, 1, 1, 1, 1, 1, 1, 0];
+        assert!(
+            corrections(flicker.repeat(5))
+                .iter()
+                .all(|correction| *correction == 0)
+        );
+        assert!(
+            corrections([1, -1].repeat(20))
+                .iter()
+                .all(|correction| *correction == 0)
+        );
+    }
+}

@@ -1,0 +1,168 @@
+//! What the leader asks of endpoints: whether they are well, and what their metrics say.
+//!
+//! Each endpoint is asked once per interval by the whole proxy. Its turns are laid out on the clock all
+//! workers read, shifted by a phase that follows from its address: a hundred endpoints are not asked at
+//! once, and a new leader goes on where the old one was, without asking twice.
+
+use std::time::Duration;
+
+use crate::balance::View;
+use crate::config::{Check, Pool};
+use crate::values::clock::Instant;
+use crate::values::murmur3::murmur3_32;
+
+use super::verdict::DESTINATION;
+
+/// A GET to one endpoint, through the pool's cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Errand {
+    /// The pool's and the endpoint's place.
+    pub(super) pool: usize,
+    pub(super) endpoint: usize,
+    pub(super) what: What,
+    /// The proxy's cluster.
+    pub cluster: String,
+    /// The request's headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// How long the answer may take.
+    pub timeout: Duration,
+}
+
+/// What an errand is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Check,
+    Metrics,
+}
+
+/// The answer to an errand; the proxy's own if the endpoint gave none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// The body, if [`Errand::wants_body`].
+    pub body: Vec<u8>,
+}
+
+impl Errand {
+    /// Whether the answer's body is of use.
+    pub fn wants_body(&self) -> bool {
+        self.what == What::Metrics
+    }
+}
+
+/// Which turns of a pool's endpoints have been taken.
+#[derive(Debug, Default)]
+pub(super) struct Rounds {
+    checks: Vec<Option<u64>>,
+    metrics: Vec<Option<u64>>,
+}
+
+/// How long an exposition may take: it is wanted for a refresh every few seconds.
+const METRICS_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Rounds {
+    /// Adds what is due now. The first look only finds out whose turn it is.
+    pub fn due(
+        &mut self,
+        pool: usize,
+        config: &Pool,
+        view: &View,
+        now: Instant,
+        errands: &mut Vec<Errand>,
+    ) {
+        let mut ask = |turns: &mut Vec<Option<u64>>, what, path: &str, every, timeout| {
+            turns.resize(view.len(), None);
+            for (endpoint, turn) in turns.iter_mut().enumerate() {
+                let address = view.address(endpoint).unwrap_or_default();
+                let this = Some(turn_at(address, every, now));
+                if turn.is_some() && *turn != this {
+                    errands.push(Errand {
+                        pool,
+                        endpoint,
+                        what,
+                        cluster: config.cluster.clone(),
+                        headers: headers(path, address),
+                        timeout,
+                    });
+                }
+                *turn = this;
+            }
+        };
+        if let Some(Check {
+            path,
+            interval,
+            timeout,
+            ..
+        }) = &config.check
+        {
+            ask(&mut self.checks, What::Check, path, *interval, *timeout);
+        }
+        let load = config.load.as_ref();
+        if let Some((load, path)) = load.and_then(|load| Some((load, load.metrics_path.as_ref()?)))
+        {
+            ask(
+                &mut self.metrics,
+                What::Metrics,
+                path,
+                load.interval,
+                METRICS_TIMEOUT,
+            );
+        }
+    }
+
+    /// This worker does not lead: somebody else takes the turns.
+    pub fn leave(&mut self) {
+        self.checks.clear();
+        self.metrics.clear();
+    }
+}
+
+/// The number of the turn of `address` that `now` lies in.
+fn turn_at(address: &str, every: Duration, now: Instant) -> u64 {
+    let every = u64::try_from(every.as_nanos()).unwrap_or(u64::MAX).max(1);
+    let phase = u128::from(murmur3_32(address.as_bytes(), 0)).saturating_mul(every.into()) >> 32;
+    now.as_nanos()
+        .saturating_add(phase as u64)
+        .checked_div(every)
+        .unwrap_or_default()
+}
+
+fn headers(path: &str, address: &str) -> Vec<(&'static str, String)> {
+    let pair = |name, value: &str| (name, value.to_owned());
+    vec![
+        pair(":method", "GET"),
+        pair(":path", path),
+        pair(":authority", address),
+        pair("user-agent", "junheng"),
+        pair(DESTINATION, address),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_are_an_interval_apart_and_spread_over_it() {
+        let every = Duration::from_secs(10);
+        let starts: Vec<u64> = (0..100)
+            .map(|n| {
+                let address = format!("10.0.0.{n}:80");
+                let turn =
+                    |second| turn_at(&address, every, Instant::from_nanos(second * 1_000_000_000));
+                let begins: Vec<u64> = (1..=60).filter(|s| turn(*s) != turn(s - 1)).collect();
+                assert!(
+                    begins.windows(2).all(|pair| pair[1] - pair[0] == 10),
+                    "{begins:?}"
+                );
+                assert_eq!(begins.len(), 6);
+                begins[0]
+            })
+            .collect();
+        for second in 1..=10 {
+            let at_once = starts.iter().filter(|start| **start == second).count();
+            assert!(at_once < 25, "{at_once} of 100 in second {second}");
+        }
+    }
+}

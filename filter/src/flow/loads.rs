@@ -1,0 +1,203 @@
+//! How load becomes weight, the same on every worker.
+//!
+//! Each worker keeps what it has seen of an endpoint and publishes it; the leader merges what all have
+//! published into weights, and publishes those (see [`crate::load`]). No worker writes what another does,
+//! so nothing is lost to a race.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use crate::config;
+use crate::load::{Learned, Part, Report, merge};
+use crate::ports::{Host, Kind, Meter};
+use crate::report::metrics;
+use crate::values::clock::Instant;
+use crate::values::units::Weight;
+
+use super::member::{EndpointKey, Member};
+
+/// One pool's loads.
+pub(super) struct Loads {
+    endpoints: Vec<Seen>,
+    pool: String,
+    published: Option<Instant>,
+    weighed: Option<Instant>,
+    changes: Option<Meter>,
+}
+
+struct Seen {
+    key: EndpointKey,
+    learned: Learned,
+    /// When a report of it was read last.
+    read: Option<Instant>,
+    gauge: Option<Meter>,
+}
+
+/// What an entry of the published parts is: an endpoint's key and its part.
+const ENTRY: usize = 8 + Part::BYTES;
+/// An endpoint that answers a thousand times a second says the same each time.
+const READ_EVERY: Duration = Duration::from_millis(500);
+
+impl Loads {
+    pub fn new(pool: &config::Pool, addresses: &[String], host: &mut dyn Host) -> Loads {
+        let weighs = pool.load.is_some();
+        let seen = |address: &String| Seen {
+            key: EndpointKey::of(address),
+            learned: Learned::default(),
+            read: None,
+            gauge: weighs
+                .then(|| host.define(Kind::Gauge, &metrics::endpoint_weight(&pool.name, address)))
+                .flatten(),
+        };
+        Loads {
+            endpoints: addresses.iter().map(seen).collect(),
+            pool: pool.name.clone(),
+            published: None,
+            weighed: None,
+            changes: host.define(Kind::Counter, metrics::CHANGES),
+        }
+    }
+
+    /// Whether a report of `endpoint` should be read again.
+    pub fn wants_report(&mut self, endpoint: usize, now: Instant) -> bool {
+        let Some(seen) = self.endpoints.get_mut(endpoint) else {
+            return false;
+        };
+        let wants = seen.read.is_none_or(|read| now.since(read) >= READ_EVERY);
+        if wants {
+            seen.read = Some(now);
+        }
+        wants
+    }
+
+    /// `endpoint` told this of its load.
+    pub fn on_report(&mut self, endpoint: usize, report: &Report, now: Instant) {
+        if let Some(seen) = self.endpoints.get_mut(endpoint) {
+            seen.learned.on_report(report, now);
+        }
+    }
+
+    /// `endpoint` named its weight itself.
+    pub fn on_weight(&mut self, endpoint: usize, weight: Weight, now: Instant) {
+        if let Some(seen) = self.endpoints.get_mut(endpoint) {
+            seen.learned.on_weight(weight, now);
+        }
+    }
+
+    /// A good answer's first byte has come from `endpoint`.
+    pub fn on_first_byte(&mut self, endpoint: usize, first_byte: Duration) {
+        if let Some(seen) = self.endpoints.get_mut(endpoint) {
+            seen.learned.on_first_byte(first_byte);
+        }
+    }
+
+    /// Publishes what this worker has seen, twice an interval: so that a weight is never older than one and a half.
+    pub fn publish(
+        &mut self,
+        member: &RefCell<Member>,
+        rule: &config::Load,
+        now: Instant,
+        host: &mut dyn Host,
+    ) {
+        let slot = member.try_borrow().ok().and_then(|member| member.slot());
+        let Some(slot) = slot.filter(|_| is_due(&mut self.published, half(rule.interval), now))
+        else {
+            return;
+        };
+        let mut bytes = Vec::with_capacity(self.endpoints.len().saturating_mul(ENTRY));
+        for seen in &mut self.endpoints {
+            bytes.extend(seen.key.to_bytes());
+            bytes.extend(seen.learned.publish(now).encode());
+        }
+        host.put(&parts_key(slot, &self.pool), &bytes);
+    }
+
+    /// Computes the weights that all workers go by, and publishes them if any is new: for the leader.
+    pub fn weigh(
+        &mut self,
+        config: &config::Pool,
+        rule: &config::Load,
+        now: Instant,
+        host: &mut dyn Host,
+    ) {
+        if !is_due(&mut self.weighed, rule.interval, now) {
+            return;
+        }
+        let parts = self.parts(host);
+        let mut bytes = Vec::with_capacity(self.endpoints.len().saturating_mul(10));
+        for (seen, endpoint) in self.endpoints.iter().zip(&config.endpoints) {
+            let its = parts
+                .iter()
+                .filter(|(key, _)| *key == seen.key)
+                .map(|(_, part)| part);
+            let weight = merge(its, now, rule.interval).weight(endpoint.weight);
+            bytes.extend(seen.key.to_bytes());
+            bytes.extend(weight.value().to_le_bytes());
+            if let Some(gauge) = seen.gauge {
+                host.record(gauge, weight.value().into());
+            }
+        }
+        let key = weights_key(&self.pool);
+        if host.load(&key).is_none_or(|stored| stored.bytes != bytes) {
+            host.put(&key, &bytes);
+            if let Some(changes) = self.changes {
+                host.add(changes, 1);
+            }
+        }
+    }
+
+    /// The weights that are published, by the endpoints' places.
+    pub fn weights(&self, host: &mut dyn Host) -> Vec<(usize, Weight)> {
+        let Some(stored) = host.load(&weights_key(&self.pool)) else {
+            return Vec::new();
+        };
+        let (entries, _) = stored.bytes.as_chunks::<10>();
+        let entry = |entry: &[u8; 10]| {
+            let (key, weight) = entry.split_first_chunk()?;
+            let key = EndpointKey::from_bytes(*key);
+            let place = self.endpoints.iter().position(|seen| seen.key == key)?;
+            let weight = Weight::new(u16::from_le_bytes(weight.try_into().ok()?))?;
+            Some((place, weight))
+        };
+        entries.iter().filter_map(entry).collect()
+    }
+
+    /// What all workers have published of this pool's endpoints; old parts no longer count by their dates.
+    fn parts(&self, host: &mut dyn Host) -> Vec<(EndpointKey, Part)> {
+        let mut parts = Vec::new();
+        for slot in 0.. {
+            if !Member::is_known(slot, host) {
+                break;
+            }
+            let Some(stored) = host.load(&parts_key(slot, &self.pool)) else {
+                continue;
+            };
+            let (entries, _) = stored.bytes.as_chunks::<ENTRY>();
+            parts.extend(entries.iter().filter_map(|entry| {
+                let (key, part) = entry.split_first_chunk()?;
+                Some((EndpointKey::from_bytes(*key), Part::decode(part)?))
+            }));
+        }
+        parts
+    }
+}
+
+fn half(interval: Duration) -> Duration {
+    interval.checked_div(2).unwrap_or(interval)
+}
+
+fn is_due(last: &mut Option<Instant>, every: Duration, now: Instant) -> bool {
+    let due = last.is_none_or(|last| now.since(last) >= every);
+    if due {
+        *last = Some(now);
+    }
+    due
+}
+
+fn parts_key(slot: usize, pool: &str) -> String {
+    format!("junheng/load/{slot}/{pool}")
+}
+
+fn weights_key(pool: &str) -> String {
+    format!("junheng/weights/{pool}")
+}

@@ -1,0 +1,298 @@
+//! One pool as one worker sees it: its endpoints as they are balanced, and its meters.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::balance::{self, Gauges};
+use crate::config::{Algorithm, Pool};
+use crate::load::prometheus;
+use crate::ports::{Host, Kind, Meter};
+use crate::report::metrics::{self, StatusClass};
+use crate::values::clock::Instant;
+use crate::values::rng::Rng;
+
+use super::audit::{Audit, Audited};
+use super::counter::Counter;
+use super::errand::{Errand, Reply, Rounds, What};
+use super::loads::Loads;
+use super::member::{Account, EndpointKey, Member};
+use super::watch::Watch;
+
+/// A pool as one worker sees it.
+pub(super) struct PoolState {
+    pub(super) endpoints: balance::Pool,
+    pub(super) watch: Watch,
+    pub(super) meters: PoolMeters,
+    pub(super) loads: Loads,
+    pub(super) audit: Audit,
+    pub(super) rounds: Rounds,
+}
+
+/// A pool's meters. Each may be missing, where the host refused to define it.
+pub(super) struct PoolMeters {
+    endpoints: Vec<EndpointMeters>,
+    /// Only where the algorithm asks for it; elsewhere it would cost two calls a request to say a sum.
+    total: Option<Meter>,
+    requests: [Counter; StatusClass::ALL.len()],
+    pub(super) input_tokens: Counter,
+    pub(super) retries: Counter,
+    /// Load reports that could not be read.
+    pub(super) refused_reports: Counter,
+    pub(super) ttft: Option<Meter>,
+    member: Rc<RefCell<Member>>,
+}
+
+/// The load at one endpoint: over all workers in gauges, and of this VM in its books.
+struct EndpointMeters {
+    in_flight: Option<Meter>,
+    waiting: Option<Meter>,
+    account: Account,
+    key: EndpointKey,
+}
+
+/// A pool's gauges, as its balancer asks for them.
+pub(super) struct PoolGauges<'a> {
+    pub(super) meters: &'a PoolMeters,
+    pub(super) host: &'a mut dyn Host,
+}
+
+impl PoolState {
+    pub(super) fn new(
+        pool: &Pool,
+        member: &Rc<RefCell<Member>>,
+        rng: &mut Rng,
+        host: &mut dyn Host,
+    ) -> PoolState {
+        let addresses: Vec<String> = pool
+            .endpoints
+            .iter()
+            .map(|endpoint| endpoint.address.to_string())
+            .collect();
+        let weights = pool.endpoints.iter().map(|endpoint| endpoint.weight);
+        let endpoints = addresses.iter().map(String::as_str).zip(weights);
+        PoolState {
+            endpoints: balance::Pool::new(algorithm(pool.balance.algorithm), endpoints, rng),
+            watch: Watch::new(pool, &addresses, host),
+            meters: PoolMeters::new(pool, &addresses, member, host),
+            loads: Loads::new(pool, &addresses, host),
+            audit: Audit::default(),
+            rounds: Rounds::default(),
+        }
+    }
+
+    /// Reads again what all workers agree on: standings and weights.
+    pub(super) fn follow(&mut self, now: Instant, host: &mut dyn Host) {
+        self.watch.refresh(host);
+        for (endpoint, weight) in self.loads.weights(host) {
+            self.watch
+                .set_weight(endpoint, weight, &mut self.endpoints, now);
+        }
+    }
+
+    /// An errand has come to its end.
+    pub(super) fn on_reply(
+        &mut self,
+        config: &Pool,
+        errand: &Errand,
+        reply: Option<&Reply>,
+        now: Instant,
+        host: &mut dyn Host,
+    ) {
+        match errand.what {
+            What::Check => {
+                let good = |status| match config.check.as_ref().and_then(|check| check.status) {
+                    Some(wanted) => status == wanted,
+                    None => (200..300).contains(&status),
+                };
+                let passed = reply.is_some_and(|reply| good(reply.status));
+                self.watch
+                    .checked(errand.endpoint, passed, &mut self.endpoints, now, host);
+            }
+            What::Metrics => {
+                if let Some(reply) = reply.filter(|reply| reply.status == 200) {
+                    let report = prometheus::read(&reply.body);
+                    self.loads.on_report(errand.endpoint, &report, now);
+                }
+            }
+        }
+    }
+
+    /// Takes the other workers' in-flight counts into this worker's view.
+    pub(super) fn sync_in_flight(&mut self, host: &mut dyn Host) {
+        for (endpoint, meters) in self.meters.endpoints.iter().enumerate() {
+            if let Some(exact) = meters.in_flight.and_then(|meter| host.read(meter)) {
+                self.endpoints.view_mut().sync_in_flight(endpoint, exact);
+            }
+        }
+    }
+}
+
+fn algorithm(algorithm: Algorithm) -> balance::Algorithm {
+    match algorithm {
+        Algorithm::RoundRobin => balance::Algorithm::RoundRobin,
+        Algorithm::WeightedRoundRobin => balance::Algorithm::WeightedRoundRobin,
+        Algorithm::LeastConnections => balance::Algorithm::LeastConnections,
+        Algorithm::ResponseTime => balance::Algorithm::ResponseTime,
+        Algorithm::ConsistentHash => balance::Algorithm::ConsistentHash,
+    }
+}
+
+impl PoolMeters {
+    fn new(
+        pool: &Pool,
+        addresses: &[String],
+        member: &Rc<RefCell<Member>>,
+        host: &mut dyn Host,
+    ) -> PoolMeters {
+        let name = pool.name.as_str();
+        let hashes = pool.balance.algorithm == Algorithm::ConsistentHash;
+        let endpoint = |address: &String| EndpointMeters {
+            in_flight: host.define(Kind::Gauge, &metrics::endpoint_in_flight(name, address)),
+            waiting: host.define(Kind::Gauge, &metrics::endpoint_waiting(name, address)),
+            account: member.borrow_mut().account(name, address),
+            key: EndpointKey::of(address),
+        };
+        PoolMeters {
+            endpoints: addresses.iter().map(endpoint).collect(),
+            total: hashes
+                .then(|| host.define(Kind::Gauge, &metrics::pool_in_flight(name)))
+                .flatten(),
+            requests: StatusClass::ALL
+                .map(|class| Counter::define(host, &metrics::pool_requests(name, class))),
+            input_tokens: Counter::define(host, &metrics::pool_input_tokens(name)),
+            retries: Counter::define(host, &metrics::pool_retries(name)),
+            refused_reports: Counter::define(host, &metrics::pool_refused_reports(name)),
+            ttft: host.define(Kind::Histogram, &metrics::pool_ttft(name)),
+            member: Rc::clone(member),
+        }
+    }
+
+    pub(super) fn count_request(&mut self, class: StatusClass) {
+        if let Some(counter) = self.requests.get_mut(class as usize) {
+            counter.add(1);
+        }
+    }
+
+    pub(super) fn counters(&mut self) -> impl Iterator<Item = &mut Counter> {
+        self.requests.iter_mut().chain([
+            &mut self.input_tokens,
+            &mut self.retries,
+            &mut self.refused_reports,
+        ])
+    }
+
+    /// What the audit compares.
+    pub(super) fn audited(&self) -> (Option<Meter>, impl Iterator<Item = Audited>) {
+        let endpoints = self.endpoints.iter();
+        let endpoints = endpoints.map(|meters| (meters.key, [meters.in_flight, meters.waiting]));
+        (self.total, endpoints)
+    }
+
+    /// Adds a request to an endpoint's count. The pool's goes first here and last in
+    /// [`PoolMeters::release`], so that it is never less than its endpoints' together.
+    pub(super) fn claim(&self, endpoint: usize, host: &mut dyn Host) {
+        step(host, self.total, 1);
+        step(host, self.in_flight(endpoint), 1);
+    }
+
+    /// Takes a request out of an endpoint's count.
+    pub(super) fn release(&self, endpoint: usize, host: &mut dyn Host) {
+        step(host, self.in_flight(endpoint), -1);
+        step(host, self.total, -1);
+    }
+
+    /// A request that was claimed goes to `endpoint`, and `waiting` tokens of it wait there.
+    pub(super) fn enter(&self, endpoint: usize, waiting: u32, host: &mut dyn Host) {
+        self.wait(endpoint, waiting.into(), host);
+        self.book(endpoint, host, |load| {
+            load.in_flight = load.in_flight.saturating_add(1);
+            load.waiting = load.waiting.saturating_add(waiting);
+        });
+    }
+
+    /// The answer has begun that `waiting` tokens waited for.
+    pub(super) fn begin(&self, endpoint: usize, waiting: u32, host: &mut dyn Host) {
+        if waiting == 0 {
+            return;
+        }
+        self.wait(endpoint, i64::from(waiting).saturating_neg(), host);
+        self.book(endpoint, host, |load| {
+            load.waiting = load.waiting.saturating_sub(waiting);
+        });
+    }
+
+    /// A request has left `endpoint`, where `waiting` tokens of it still waited.
+    pub(super) fn leave(&self, endpoint: usize, waiting: u32, host: &mut dyn Host) {
+        self.release(endpoint, host);
+        self.wait(endpoint, i64::from(waiting).saturating_neg(), host);
+        self.book(endpoint, host, |load| {
+            load.in_flight = load.in_flight.saturating_sub(1);
+            load.waiting = load.waiting.saturating_sub(waiting);
+        });
+    }
+
+    fn wait(&self, endpoint: usize, tokens: i64, host: &mut dyn Host) {
+        if tokens != 0 {
+            let meter = self
+                .endpoints
+                .get(endpoint)
+                .and_then(|meters| meters.waiting);
+            step(host, meter, tokens);
+        }
+    }
+
+    fn book(
+        &self,
+        endpoint: usize,
+        host: &mut dyn Host,
+        change: impl FnOnce(&mut super::member::Load),
+    ) {
+        // The books are open only within this function, so they are never found open.
+        if let (Some(meters), Ok(mut member)) =
+            (self.endpoints.get(endpoint), self.member.try_borrow_mut())
+        {
+            if member.slot().is_none() {
+                member.beat(host.now(), host);
+            }
+            member.step(meters.account, change, host);
+        }
+    }
+
+    fn in_flight(&self, endpoint: usize) -> Option<Meter> {
+        self.endpoints
+            .get(endpoint)
+            .and_then(|meters| meters.in_flight)
+    }
+}
+
+/// Without a gauge there is nothing to be exact about, and a bound holds for nobody.
+impl Gauges for PoolGauges<'_> {
+    fn in_flight(&mut self, endpoint: usize) -> Option<u64> {
+        self.meters
+            .in_flight(endpoint)
+            .and_then(|meter| self.host.read(meter))
+    }
+
+    fn total(&mut self) -> Option<u64> {
+        self.meters.total.and_then(|meter| self.host.read(meter))
+    }
+
+    fn claim(&mut self, endpoint: usize, at_most: Option<u64>) -> bool {
+        self.meters.claim(endpoint, self.host);
+        let within = |bound| {
+            self.in_flight(endpoint)
+                .is_none_or(|carried| carried <= bound)
+        };
+        let fits = at_most.is_none_or(within);
+        if !fits {
+            self.meters.release(endpoint, self.host);
+        }
+        fits
+    }
+}
+
+fn step(host: &mut dyn Host, meter: Option<Meter>, by: i64) {
+    if let Some(meter) = meter {
+        host.add(meter, by);
+    }
+}

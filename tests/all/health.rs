@@ -1,0 +1,178 @@
+//! Active checks: who is asked, how often and by whom, and what the answers do.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::on_both;
+use crate::scenario::{Asked, On, Proxy, chat_bytes, exchange, pass, proxy};
+
+const BODY: &[u8] = br#"{"model":"m","messages":[]}"#;
+const ENDPOINTS: [&str; 3] = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"];
+const WORKERS: usize = 3;
+
+fn config(check: Value) -> Value {
+    let endpoints: Vec<Value> = ENDPOINTS
+        .iter()
+        .map(|address| json!({"address": address}))
+        .collect();
+    json!({
+        "pools": [{
+            "name": "p", "cluster": "c", "endpoints": endpoints,
+            "balance": {"algorithm": "round_robin"},
+            "health": {"check": check},
+        }],
+        "routes": [{"pools": ["p"]}],
+    })
+}
+
+/// Lets time pass; every check is answered at the next tick, by `status`.
+fn live(
+    proxy: &mut dyn Proxy,
+    time: Duration,
+    status: impl Fn(&str) -> u16,
+) -> BTreeMap<String, Vec<Asked>> {
+    let mut asked: BTreeMap<String, Vec<Asked>> = BTreeMap::new();
+    let tick = Duration::from_millis(50);
+    for _ in 0..time.as_millis() / tick.as_millis() {
+        pass(proxy, 0..WORKERS, tick);
+        for worker in 0..WORKERS {
+            for check in proxy.errands(worker) {
+                proxy.reply(worker, &check, status(&check.endpoint), b"");
+                asked.entry(check.endpoint.clone()).or_default().push(check);
+            }
+        }
+    }
+    asked
+}
+
+/// The endpoints of 60 requests over all workers.
+fn used(proxy: &mut dyn Proxy) -> Vec<String> {
+    let mut used: Vec<String> = (0..60)
+        .map(|request| exchange(proxy, request % WORKERS, BODY))
+        .collect();
+    used.sort();
+    used.dedup();
+    used
+}
+
+fn state(proxy: &dyn Proxy, endpoint: &str) -> i64 {
+    proxy.metric(&format!("junheng.endpoint.p.{endpoint}.state"))
+}
+
+fn each_endpoint_is_asked_once_an_interval_by_the_whole_proxy(on: On) {
+    let mut proxy = proxy(on, &config(json!({})), WORKERS);
+    let asked = live(&mut *proxy, Duration::from_secs(100), |_| 200);
+    assert_eq!(asked.len(), 3);
+    for checks in asked.values() {
+        assert!((9..=10).contains(&checks.len()), "{checks:?}");
+        let check = &checks[0];
+        assert_eq!(
+            (check.cluster.as_str(), check.path.as_str()),
+            ("c", "/health")
+        );
+        assert_eq!(check.timeout, Duration::from_secs(2));
+    }
+}
+
+fn three_failures_leave_an_endpoint_out_and_two_passes_ramp_it_up_again(on: On) {
+    let mut proxy = proxy(on, &config(json!({})), WORKERS);
+    let dead = ENDPOINTS[1];
+    live(&mut *proxy, Duration::from_secs(40), |endpoint| {
+        if endpoint == dead { 503 } else { 200 }
+    });
+    assert_eq!(used(&mut *proxy), [ENDPOINTS[0], ENDPOINTS[2]]);
+    assert_eq!(state(&*proxy, dead), 5);
+    live(&mut *proxy, Duration::from_secs(21), |_| 200);
+    assert_eq!(state(&*proxy, dead), 1, "it is back, and ramped up");
+    assert!(used(&mut *proxy).contains(&dead.to_owned()));
+    live(&mut *proxy, Duration::from_secs(60), |_| 200);
+    assert_eq!(state(&*proxy, dead), 0);
+}
+
+fn two_failures_and_a_pass_leave_it_in(on: On) {
+    let mut proxy = proxy(on, &config(json!({})), WORKERS);
+    let count = std::cell::Cell::new(0);
+    live(&mut *proxy, Duration::from_secs(100), |endpoint| {
+        let ails = endpoint == ENDPOINTS[1];
+        count.set(count.get() + u32::from(ails));
+        if ails && !count.get().is_multiple_of(3) {
+            500
+        } else {
+            200
+        }
+    });
+    assert!(count.get() >= 9);
+    assert_eq!(used(&mut *proxy), ENDPOINTS);
+}
+
+fn a_check_is_as_configured(on: On) {
+    let check = json!({
+        "path": "/ready?deep=1", "status": 204, "interval": "2s", "timeout": "300ms", "unhealthy_after": 1, "healthy_after": 1
+    });
+    let mut proxy = proxy(on, &config(check), WORKERS);
+    let asked = live(&mut *proxy, Duration::from_secs(20), |endpoint| {
+        if endpoint == ENDPOINTS[0] { 204 } else { 200 }
+    });
+    let checks = &asked[ENDPOINTS[0]];
+    assert!((9..=10).contains(&checks.len()), "{}", checks.len());
+    assert_eq!(checks[0].path, "/ready?deep=1");
+    assert_eq!(checks[0].timeout, Duration::from_millis(300));
+    assert_eq!(used(&mut *proxy), [ENDPOINTS[0]]);
+}
+
+fn nobody_is_asked_where_checks_are_off(on: On) {
+    let mut proxy = proxy(on, &config(json!({"enabled": false})), WORKERS);
+    assert!(live(&mut *proxy, Duration::from_secs(30), |_| 200).is_empty());
+}
+
+fn when_all_are_out_requests_are_refused_until_one_is_back(on: On) {
+    let mut proxy = proxy(on, &config(json!({})), WORKERS);
+    live(&mut *proxy, Duration::from_secs(40), |_| 500);
+    let (stream, step) = chat_bytes(&mut *proxy, 0, BODY);
+    let refused = step.refused();
+    proxy.close(stream);
+    assert_eq!(
+        (refused.status, refused.error("code")),
+        (503, "no_endpoint")
+    );
+    assert!(refused.retry_after.is_some());
+    live(&mut *proxy, Duration::from_secs(21), |_| 200);
+    assert_eq!(used(&mut *proxy), ENDPOINTS);
+}
+
+fn another_worker_asks_on_when_the_one_that_asked_dies(on: On) {
+    let mut proxy = proxy(on, &config(json!({})), WORKERS);
+    live(&mut *proxy, Duration::from_secs(15), |_| 200);
+    let mut leader = None;
+    while leader.is_none() {
+        pass(&mut *proxy, 0..WORKERS, Duration::from_millis(50));
+        leader = (0..WORKERS).find(|worker| !proxy.errands(*worker).is_empty());
+    }
+    let leader = leader.expect("one asks");
+    proxy.kill(leader);
+    let left: Vec<usize> = (0..WORKERS).filter(|worker| *worker != leader).collect();
+    pass(&mut *proxy, left.clone(), Duration::from_millis(150));
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for _ in 0..600 {
+        pass(&mut *proxy, left.clone(), Duration::from_millis(50));
+        for worker in &left {
+            for check in proxy.errands(*worker) {
+                proxy.reply(*worker, &check, 200, b"");
+                *counts.entry(check.endpoint).or_default() += 1;
+            }
+        }
+    }
+    assert_eq!(counts.values().copied().collect::<Vec<_>>(), [3, 3, 3]);
+}
+
+on_both! {
+    each_endpoint_is_asked_once_an_interval_by_the_whole_proxy
+    three_failures_leave_an_endpoint_out_and_two_passes_ramp_it_up_again
+    two_failures_and_a_pass_leave_it_in
+    a_check_is_as_configured
+    nobody_is_asked_where_checks_are_off
+    when_all_are_out_requests_are_refused_until_one_is_back
+    another_worker_asks_on_when_the_one_that_asked_dies
+}
