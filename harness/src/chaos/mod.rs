@@ -40,8 +40,8 @@ const SCALE: f64 = 0.05;
 const WORKERS: usize = 8;
 /// Between two readings of the gauges.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// A worker's VM dies at this hostcall, as it writes where a request goes. The main thread's VM, which serves no
-/// requests but may make calls of its own, never makes it.
+/// A worker's VM dies at this hostcall, as it sets a header of a request or of its answer. The main thread's VM,
+/// which serves no requests but may make calls of its own, never makes it.
 const TRAP_AT: &str = "proxy_replace_header_map_value";
 const HOUR_NANOS: i64 = 3_600_000_000_000;
 
