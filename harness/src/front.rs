@@ -101,6 +101,16 @@ impl Front {
 
 /// Starts the embedded gateway with the limits that the shipped bootstrap gives Envoy.
 pub fn embedded(module: &Module, config: &Config, listen: SocketAddr) -> Result<Gateway, Error> {
+    embedded_with(module, config, listen, |_| {})
+}
+
+/// As [`embedded`], its options as `change` leaves them.
+pub fn embedded_with(
+    module: &Module,
+    config: &Config,
+    listen: SocketAddr,
+    change: impl FnOnce(&mut GatewayOptions),
+) -> Result<Gateway, Error> {
     let mut options = GatewayOptions::new(module.clone());
     options.listen = listen;
     options.host = host_options(config);
@@ -108,6 +118,7 @@ pub fn embedded(module: &Module, config: &Config, listen: SocketAddr) -> Result<
     options.body_limit = 16 << 20;
     options.connect_timeout = Duration::from_millis(500);
     options.idle_timeout = Duration::from_secs(900);
+    change(&mut options);
     Gateway::start(options).map_err(|error| match error {
         gateway::Error::Start(error) => refused(config, &error),
         error => Error::Gateway(error),

@@ -4,6 +4,7 @@
 //! Nothing here knows Junheng's filter: the host runs any proxy-wasm module.
 
 pub mod artifact;
+pub mod chaos;
 pub mod config;
 pub mod cost;
 pub mod envoy;

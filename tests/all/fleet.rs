@@ -163,6 +163,7 @@ async fn the_metrics_page_and_the_load_header_tell_the_load() {
         let page = caller.get("/metrics").await.unwrap();
         let page = String::from_utf8(page.body.to_vec()).unwrap();
         for line in [
+            "DCGM_FI_DEV_GPU_UTIL{gpu=\"0\"} 50",
             "vllm:num_requests_running{engine=\"0\",model_name=\"any\"} 0.0",
             "vllm:prompt_tokens_total{engine=\"0\",model_name=\"any\"} 1.0",
         ] {
@@ -297,6 +298,64 @@ async fn a_hanging_request_ends_when_the_endpoint_is_killed() {
     endpoint.order(Order::Kill).unwrap();
     assert!(call.await.unwrap().is_err());
     assert_eq!(endpoint.stats().in_flight, 0);
+}
+
+#[tokio::test]
+async fn health_fails_as_requests_do_and_its_checks_are_counted() {
+    let (fleet, caller) = one(instant());
+    let endpoint = fleet.endpoint(0);
+    let status = async || {
+        caller
+            .get("/health")
+            .await
+            .map(|answer| answer.status.as_u16())
+    };
+    assert_eq!(status().await.unwrap(), 200);
+    endpoint
+        .order(Order::Fail {
+            status: 500,
+            ratio: 1.0,
+        })
+        .unwrap();
+    assert_eq!(status().await.unwrap(), 500);
+    assert_eq!(caller.get("/metrics").await.unwrap().status, StatusCode::OK);
+    endpoint.order(Order::Reset).unwrap();
+    assert!(status().await.is_err());
+    endpoint.order(Order::Behave).unwrap();
+    endpoint.order(Order::Health { status: 503 }).unwrap();
+    assert_eq!(status().await.unwrap(), 503);
+    assert_eq!(caller.chat("m", "hi").await.unwrap().status, StatusCode::OK);
+    endpoint.order(Order::Kill).unwrap();
+    assert!(status().await.is_err());
+    let stats = endpoint.stats();
+    assert_eq!((stats.health_checks, stats.probes), (4, 5));
+}
+
+#[tokio::test]
+async fn a_hanging_endpoint_leaves_health_checks_unanswered_until_it_is_killed() {
+    let (fleet, caller) = one(instant());
+    let endpoint = fleet.endpoint(0);
+    endpoint.order(Order::Hang).unwrap();
+    let check = tokio::spawn(async move { caller.get("/health").await });
+    while endpoint.stats().health_checks == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!check.is_finished());
+    endpoint.order(Order::Kill).unwrap();
+    assert!(check.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn whoever_asks_is_told_of_each_request_that_arrives_and_of_no_health_check() {
+    let (fleet, caller) = one(instant());
+    caller.chat("m", "hi").await.unwrap();
+    let arrivals = fleet.endpoint(0).arrivals();
+    let before = std::time::Instant::now();
+    caller.get("/health").await.unwrap();
+    caller.chat("m", "hi").await.unwrap();
+    let arrived: Vec<_> = arrivals.try_iter().collect();
+    assert_eq!(arrived.len(), 1);
+    assert!(arrived[0] >= before);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! One file a command; this one only says which there are.
 
 mod build;
+mod chaos;
 mod check;
 mod cost;
 mod demo;
@@ -26,6 +27,7 @@ enum Command {
     Check(check::Args),
     Build(build::Args),
     Cost(cost::Args),
+    Chaos(chaos::Args),
 }
 
 /// Runs what the command line asks for; `up` when it asks for nothing.
@@ -39,6 +41,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Build(args) => build::run(args),
         Command::Cost(args) => cost::run(args),
+        Command::Chaos(args) => chaos::run(args),
     };
     outcome.unwrap_or_else(|error| match error.downcast_ref::<io::Error>() {
         // Whoever read the output has enough, as `head` does.

@@ -41,9 +41,12 @@ pub enum CallError {
     /// No connection.
     #[error("cannot connect to {0}: {1}")]
     Connect(SocketAddr, std::io::Error),
-    /// The connection broke before the answer's end.
+    /// The connection broke before an answer began.
     #[error("{0} broke the connection: {1}")]
     Broken(SocketAddr, hyper::Error),
+    /// The connection broke in the middle of the answer.
+    #[error("{0} broke off in the middle of its answer: {1}")]
+    Truncated(SocketAddr, hyper::Error),
 }
 
 impl Caller {
@@ -97,7 +100,8 @@ impl Caller {
         let (head, mut incoming) = response.into_parts();
         let mut body = BytesMut::new();
         while let Some(frame) = incoming.frame().await {
-            if let Ok(data) = frame.map_err(broken)?.into_data() {
+            let frame = frame.map_err(|error| CallError::Truncated(self.address, error))?;
+            if let Ok(data) = frame.into_data() {
                 body.extend_from_slice(&data);
             }
         }

@@ -2,12 +2,12 @@
 //!
 //! Names, labels and buckets follow `vllm/v1/metrics/loggers.py`. The cache usage is there under
 //! its old name (`vllm:gpu_cache_usage_perc`) and its new one (`vllm:kv_cache_usage_perc`), as both
-//! are found in the field.
+//! are found in the field. The GPU's utilisation, which vLLM does not tell, is there under DCGM's name.
 
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::server::Server;
+use super::orca::Report;
 
 const TTFT_BUCKETS: &[f64] = &[
     0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
@@ -81,24 +81,17 @@ impl Meters {
     }
 }
 
-/// The metrics page of `server`.
-pub fn page(server: &Server) -> String {
-    let model = server.spec().models.first().map_or("any", String::as_str);
+/// The metrics page of a server of `model` that runs `running` requests.
+pub fn page(model: &str, running: usize, report: Report, meters: &Meters) -> String {
     let labels = format!("engine=\"0\",model_name=\"{model}\"");
-    let report = server.report();
     let mut page = Page {
         labels,
         text: String::new(),
     };
-    page.single(
-        "gauge",
-        "num_requests_running",
-        server.slots.running() as f64,
-    );
+    page.single("gauge", "num_requests_running", running as f64);
     page.single("gauge", "num_requests_waiting", report.waiting);
     page.single("gauge", "kv_cache_usage_perc", report.kv_cache);
     page.single("gauge", "gpu_cache_usage_perc", report.kv_cache);
-    let meters = server.meters();
     page.single("counter", "num_preemptions_total", 0.0);
     page.single(
         "counter",
@@ -126,6 +119,7 @@ pub fn page(server: &Server) -> String {
     page.histogram("inter_token_latency_seconds", &meters.inter_token);
     page.histogram("time_per_output_token_seconds", &meters.inter_token);
     page.histogram("e2e_request_latency_seconds", &meters.whole);
+    page.gpu(report.gpu);
     page.text
 }
 
@@ -153,6 +147,16 @@ impl Page {
     fn single(&mut self, kind: &str, name: &str, value: f64) {
         self.typed(kind, name);
         self.sample(name, "", value);
+    }
+
+    /// In the words of NVIDIA's exporter, which many set-ups serve from the same address; in percent.
+    fn gpu(&mut self, utilisation: f64) {
+        const NAME: &str = "DCGM_FI_DEV_GPU_UTIL";
+        let percent = utilisation * 100.0;
+        let _ = writeln!(
+            self.text,
+            "# HELP {NAME} GPU utilization (in %).\n# TYPE {NAME} gauge\n{NAME}{{gpu=\"0\"}} {percent}"
+        );
     }
 
     fn histogram(&mut self, name: &str, histogram: &Histogram) {

@@ -13,71 +13,34 @@ mod answer;
 mod base64;
 mod caller;
 mod conduct;
+mod control;
+mod generate;
 mod meters;
 mod orca;
+mod response;
 mod serve;
 mod server;
 mod slots;
+mod socket;
+mod spec;
 mod speed;
 mod stats;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 pub use caller::{Answer, CallError, Caller, json_request};
 pub use conduct::Order;
 pub use orca::Format as OrcaFormat;
+pub use spec::EndpointSpec;
 pub use speed::Speed;
 pub use stats::{Received, Stats};
 
 use server::Server;
-
-/// What an endpoint is, before it runs.
-#[derive(Clone, Debug)]
-pub struct EndpointSpec {
-    /// Its name, which answers carry in `x-served-by`.
-    pub name: String,
-    /// The models it serves; it answers 404 to others. Empty: any.
-    pub models: Vec<String>,
-    /// How fast it is and how many requests it runs at once.
-    pub speed: Speed,
-    /// The longest input and output together in tokens, beyond which it answers 400.
-    pub context_window: u32,
-    /// Tokens of an answer that no `max_tokens` cuts short.
-    pub answer_tokens: u32,
-    /// The encoding of its `endpoint-load-metrics` response header; `None` sends none.
-    pub orca: Option<OrcaFormat>,
-}
-
-impl EndpointSpec {
-    /// An endpoint `name` that serves any model at `speed`, with a window of 131,072 tokens,
-    /// answers of 24 tokens and ORCA reports in JSON.
-    pub fn new(name: impl Into<String>, speed: Speed) -> EndpointSpec {
-        EndpointSpec {
-            name: name.into(),
-            models: Vec::new(),
-            speed,
-            context_window: 131_072,
-            answer_tokens: 24,
-            orca: Some(OrcaFormat::Json),
-        }
-    }
-
-    /// The same, serving only `models`.
-    pub fn models<S: Into<String>>(mut self, models: impl IntoIterator<Item = S>) -> EndpointSpec {
-        self.models = models.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// The same, with a context window of `tokens`.
-    pub fn context_window(mut self, tokens: u32) -> EndpointSpec {
-        self.context_window = tokens;
-        self
-    }
-}
 
 /// Running endpoints; they end when it is dropped.
 pub struct Fleet {
@@ -116,7 +79,7 @@ impl Fleet {
                     Err(error) => return drop(ready.send(Err(error))),
                 };
                 runtime.block_on(async {
-                    let servers = Server::start_all(&specs, scale).await;
+                    let servers = socket::start_all(&specs, scale).await;
                     let handle = tokio::runtime::Handle::current();
                     if ready.send(servers.map(|servers| (servers, handle))).is_ok() {
                         // A dropped fleet closes the channel: both ways it is time to end.
@@ -188,6 +151,11 @@ impl Endpoint {
             let _ = done.send(server.obey(order).await);
         });
         result.recv().unwrap_or(Ok(()))
+    }
+
+    /// The moments at which API requests arrive from now on; only the latest receiver is told.
+    pub fn arrivals(&self) -> mpsc::Receiver<Instant> {
+        self.server.arrivals()
     }
 
     /// What it has seen so far.

@@ -1,27 +1,22 @@
-//! One endpoint's socket: accept, die, come back.
+//! One endpoint: its specification, the orders in force, and everything it counts. Its sockets are
+//! [`super::socket`]'s.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::AsFd;
-use std::pin::pin;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::sync::{mpsc, oneshot};
 
 use super::conduct::{Conduct, Fate, Order};
-use super::meters::Meters;
+use super::meters::{self, Meters};
 use super::orca;
 use super::slots::Slots;
+use super::spec::EndpointSpec;
 use super::stats::Stats;
-use super::{EndpointSpec, serve};
 
-/// An endpoint: its specification, its socket and everything it keeps.
+/// An endpoint as its requests see it.
 pub struct Server {
     spec: EndpointSpec,
     scale: f64,
@@ -30,57 +25,48 @@ pub struct Server {
     conduct: Mutex<Conduct>,
     stats: Mutex<Stats>,
     meters: Mutex<Meters>,
-    accepting: Mutex<Option<Accepting>>,
+    listens: AtomicBool,
+    listener: mpsc::UnboundedSender<Errand>,
+    arrivals: Mutex<Option<std::sync::mpsc::Sender<Instant>>>,
     fleet: OnceLock<Vec<Weak<Server>>>,
 }
 
-/// The task that accepts connections and serves them to their end.
-struct Accepting {
-    phase: watch::Sender<Phase>,
-    task: JoinHandle<()>,
+/// An order that concerns the socket, and where to report that it is done.
+pub struct Errand {
+    pub order: Order,
+    pub done: oneshot::Sender<io::Result<()>>,
 }
-
-/// How far a listener's life has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
-    Open,
-    /// Asked to close.
-    Leaving,
-    /// Closed; what runs is finished.
-    Left,
-    /// Closed; connections are reset.
-    Killed,
-}
-
-/// How long connections are still served after the listener closed. A request may be on its way on
-/// one that looks idle from here; a server that closes it then loses that request.
-const LINGER: Duration = Duration::from_millis(250);
 
 impl Server {
-    /// Binds and starts one server a spec, each knowing the others for `/control`.
-    pub async fn start_all(specs: &[EndpointSpec], scale: f64) -> io::Result<Vec<Arc<Server>>> {
-        let mut servers = Vec::new();
-        for spec in specs {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-            let server = Arc::new(Server {
-                spec: spec.clone(),
-                scale,
-                address: listener.local_addr()?,
-                slots: Slots::new(spec.speed.slots),
-                conduct: Mutex::default(),
-                stats: Mutex::default(),
-                meters: Mutex::default(),
-                accepting: Mutex::default(),
-                fleet: OnceLock::new(),
-            });
-            server.listen(listener);
-            servers.push(server);
-        }
+    /// A server at `address`, and the errands that its socket gets. Times are multiplied by `scale`.
+    pub fn new(
+        spec: EndpointSpec,
+        scale: f64,
+        address: SocketAddr,
+    ) -> (Arc<Server>, mpsc::UnboundedReceiver<Errand>) {
+        let (listener, errands) = mpsc::unbounded_channel();
+        let server = Server {
+            slots: Slots::new(spec.speed.slots),
+            spec,
+            scale,
+            address,
+            conduct: Mutex::default(),
+            stats: Mutex::default(),
+            meters: Mutex::default(),
+            listens: AtomicBool::new(false),
+            listener,
+            arrivals: Mutex::default(),
+            fleet: OnceLock::new(),
+        };
+        (Arc::new(server), errands)
+    }
+
+    /// Makes the servers of one fleet known to each other, for `/control`.
+    pub fn introduce(servers: &[Arc<Server>]) {
         let all: Vec<Weak<Server>> = servers.iter().map(Arc::downgrade).collect();
-        for server in &servers {
+        for server in servers {
             let _ = server.fleet.set(all.clone());
         }
-        Ok(servers)
     }
 
     pub fn spec(&self) -> &EndpointSpec {
@@ -115,8 +101,19 @@ impl Server {
         self.meters.lock().expect("nothing panics while counting")
     }
 
+    /// The fate of the next request.
     pub fn fate(&self) -> Fate {
         self.conduct().fate()
+    }
+
+    /// The fate of a `GET /health`.
+    pub fn fate_of_health(&self) -> Fate {
+        self.conduct().fate_of_health()
+    }
+
+    /// The fate of a `GET /metrics`.
+    pub fn fate_of_metrics(&self) -> Fate {
+        self.conduct().fate_of_metrics()
     }
 
     /// `time` on this fleet's clock, under an order to be `slow` times slower.
@@ -135,31 +132,20 @@ impl Server {
         }
     }
 
+    /// The text of `GET /metrics`.
+    pub fn metrics_page(&self) -> String {
+        let model = self.spec.models.first().map_or("any", String::as_str);
+        let report = self.report();
+        meters::page(model, self.slots.running(), report, &self.meters())
+    }
+
     /// Carries out `order`.
-    pub async fn obey(self: &Arc<Self>, order: Order) -> io::Result<()> {
-        match order {
-            Order::Kill => {
-                let accepting = self.accepting().take();
-                if let Some(Accepting { phase, task }) = accepting {
-                    phase.send_replace(Phase::Killed);
-                    let _ = task.await;
-                }
-            }
-            Order::Leave => {
-                let phase = self
-                    .accepting()
-                    .as_ref()
-                    .map(|accepting| accepting.phase.clone());
-                if let Some(phase) = phase.filter(|phase| *phase.borrow() == Phase::Open) {
-                    phase.send_replace(Phase::Leaving);
-                    let _ = phase
-                        .subscribe()
-                        .wait_for(|phase| *phase > Phase::Leaving)
-                        .await;
-                }
-            }
-            Order::Revive if !self.listens() => self.listen(TcpListener::bind(self.address).await?),
-            _ => {}
+    pub async fn obey(&self, order: Order) -> io::Result<()> {
+        if matches!(order, Order::Kill | Order::Leave | Order::Revive) {
+            let (done, result) = oneshot::channel();
+            // Both fail only when the fleet ends, and then there is nothing left to order.
+            let _ = self.listener.send(Errand { order, done });
+            result.await.unwrap_or(Ok(()))?;
         }
         self.conduct().take(order);
         Ok(())
@@ -167,109 +153,39 @@ impl Server {
 
     /// Whether the answers to come should end their connections.
     pub fn leaves(&self) -> bool {
-        !self.listens()
+        !self.listens.load(SeqCst)
     }
 
-    fn listens(&self) -> bool {
-        self.accepting()
+    /// The socket says whether it listens.
+    pub fn listening(&self, listens: bool) {
+        self.listens.store(listens, SeqCst);
+    }
+
+    /// From now on, when each API request arrives.
+    pub fn arrivals(&self) -> std::sync::mpsc::Receiver<Instant> {
+        let (teller, arrivals) = std::sync::mpsc::channel();
+        *self.listeners() = Some(teller);
+        arrivals
+    }
+
+    /// Tells whoever wants to know that an API request arrived.
+    pub fn tell_of(&self, arrival: Instant) {
+        let mut teller = self.listeners();
+        if teller
             .as_ref()
-            .is_some_and(|accepting| *accepting.phase.borrow() == Phase::Open)
+            .is_some_and(|teller| teller.send(arrival).is_err())
+        {
+            *teller = None;
+        }
     }
 
-    fn listen(self: &Arc<Self>, listener: TcpListener) {
-        let phase = watch::Sender::new(Phase::Open);
-        let task = tokio::spawn(accept(Arc::downgrade(self), listener, phase.clone()));
-        // What a server that left still has to finish, it finishes by itself.
-        *self.accepting() = Some(Accepting { phase, task });
+    fn listeners(&self) -> MutexGuard<'_, Option<std::sync::mpsc::Sender<Instant>>> {
+        self.arrivals.lock().expect("nothing panics while telling")
     }
 
     fn conduct(&self) -> MutexGuard<'_, Conduct> {
         self.conduct
             .lock()
             .expect("nothing panics while giving orders")
-    }
-
-    fn accepting(&self) -> MutexGuard<'_, Option<Accepting>> {
-        self.accepting
-            .lock()
-            .expect("nothing panics while giving orders")
-    }
-}
-
-/// Accepts until told otherwise, then closes the listener first and the connections after, so that
-/// nobody whose connection was reset finds the port still open.
-async fn accept(server: Weak<Server>, listener: TcpListener, phase: watch::Sender<Phase>) {
-    let mut changed = phase.subscribe();
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => {
-                // Out of descriptors, or a client that left before it was accepted: keep going.
-                let Ok((stream, peer)) = accepted else {
-                    tokio::task::yield_now().await;
-                    continue;
-                };
-                let Some(server) = server.upgrade() else { return };
-                server.seen().connections += 1;
-                connections.spawn(connection(server, stream, peer, phase.subscribe()));
-            }
-            _ = changed.changed() => break,
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
-        }
-    }
-    drop(listener);
-    phase.send_if_modified(|phase| {
-        let leaving = *phase == Phase::Leaving;
-        if leaving {
-            *phase = Phase::Left;
-        }
-        leaving
-    });
-    while connections.join_next().await.is_some() {}
-}
-
-/// Serves one connection, HTTP/1.1 or HTTP/2 with prior knowledge, until it ends or is to be reset.
-async fn connection(
-    server: Arc<Server>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    mut phase: watch::Receiver<Phase>,
-) {
-    let _ = stream.set_nodelay(true);
-    // The connection owns the stream; a second descriptor of the same socket is what lets a reset be
-    // asked for from outside: SO_LINGER of zero belongs to the socket, not to the descriptor.
-    let Ok(socket) = stream.as_fd().try_clone_to_owned() else {
-        return;
-    };
-    let reset = Arc::new(Notify::new());
-    let http = auto::Builder::new(TokioExecutor::new());
-    let serving = http.serve_connection(TokioIo::new(stream), {
-        let reset = Arc::clone(&reset);
-        service_fn(move |request| {
-            serve::answer(Arc::clone(&server), peer, Arc::clone(&reset), request)
-        })
-    });
-    let mut leaving = phase.clone();
-    let lingered = async {
-        let _ = leaving.wait_for(|phase| *phase == Phase::Left).await;
-        tokio::time::sleep(LINGER).await;
-    };
-    let mut serving = pin!(serving);
-    let mut lingered = pin!(lingered);
-    let mut lingers = true;
-    let to_reset = loop {
-        tokio::select! {
-            // How a client ended its connection is no concern of a server.
-            _ = serving.as_mut() => break false,
-            () = reset.notified() => break true,
-            _ = phase.wait_for(|phase| *phase == Phase::Killed) => break true,
-            () = lingered.as_mut(), if lingers => {
-                lingers = false;
-                serving.as_mut().graceful_shutdown();
-            }
-        }
-    };
-    if to_reset && let Ok(socket) = TcpStream::from_std(socket.into()) {
-        let _ = socket.set_zero_linger();
     }
 }

@@ -14,8 +14,10 @@ pub struct Stats {
     pub requests: u64,
     /// Of them, those answered with a status of 400 or more, or not at all.
     pub failures: u64,
-    /// Requests of `/health` and `/metrics`.
+    /// Requests of `/health` and `/metrics`, those that are never answered included.
     pub probes: u64,
+    /// Of them, those of `/health`.
+    pub health_checks: u64,
     /// API requests being served or waiting for a slot.
     pub in_flight: u64,
     /// The most there ever were of those.
@@ -65,6 +67,11 @@ impl Stats {
             self.recent.pop_front();
         }
         self.recent.push_back(received);
+    }
+
+    pub(super) fn health_checked(&mut self) {
+        self.probes += 1;
+        self.health_checks += 1;
     }
 
     pub(super) fn entered(&mut self) {

@@ -4,6 +4,8 @@
 //! differently from the one it was written on. Only the calls that answer a [`Status`] can fail so; the
 //! WASI functions cannot, as a failing clock is nothing that a proxy ever showed.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::abi::Status;
 use super::rng::Rng;
 
@@ -94,6 +96,37 @@ impl Faults {
             rules: rules.collect(),
             seen: vec![0; calls],
         }
+    }
+}
+
+/// A hostcall at which the next VM that makes it ends. Unlike [`Faults`] it is laid while VMs run, and catches one
+/// of them: that a worker dies is nothing which a module could bring about by itself.
+#[derive(Debug)]
+pub(super) struct Snare(AtomicUsize);
+
+/// No hostcall has this number.
+const NOWHERE: usize = usize::MAX;
+
+impl Default for Snare {
+    fn default() -> Self {
+        Self(AtomicUsize::new(NOWHERE))
+    }
+}
+
+impl Snare {
+    /// Lays it at the call with this number in the table of calls.
+    pub(super) fn lay(&self, index: usize) {
+        self.0.store(index, Ordering::SeqCst);
+    }
+
+    /// Whether the call that is about to happen is caught; true once.
+    pub(super) fn springs(&self, index: usize) -> bool {
+        // A load first: calls are many and snares are few.
+        self.0.load(Ordering::Relaxed) == index
+            && self
+                .0
+                .compare_exchange(index, NOWHERE, Ordering::SeqCst, Ordering::SeqCst)
+                .is_ok()
     }
 }
 

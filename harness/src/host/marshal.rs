@@ -52,6 +52,10 @@ impl<'a> Guest<'a> {
         if state.starting && name != "proxy_log" {
             return Err(wasmtime::Error::new(HostEnd::TooEarly(name)));
         }
+        if state.shared.snare.springs(index) {
+            let order = format!("was caught, on order, at {name}");
+            return Err(wasmtime::Error::new(HostEnd::EndsWorker(order)));
+        }
         if let Some(fault) = state.faults.strike(index, name) {
             let status = fault.status;
             state.last_fault = Some(fault);

@@ -33,7 +33,7 @@ mod metrics;
 mod module;
 mod options;
 mod queues;
-mod rng;
+pub(crate) mod rng;
 mod shared_data;
 mod state;
 mod stream;
@@ -42,7 +42,7 @@ mod vm;
 
 pub use abi::{AbiVersion, Level, Side, Status};
 pub use calls::Calls;
-pub use clock::{Clock, Hands};
+pub use clock::{Clock, Hands, Machine};
 pub use faults::{Fault, Faults, When};
 pub use grpc::{GrpcRequest, GrpcTarget};
 pub use headers::Headers;
@@ -67,6 +67,7 @@ struct Shared {
     process: Arc<Process>,
     log: log::Log,
     calls: calls::Counters,
+    snare: faults::Snare,
     started: AtomicU64,
     configuration: Mutex<Vec<u8>>,
 }
@@ -98,6 +99,7 @@ impl Host {
             process,
             log: log::Log::default(),
             calls: calls::Counters::default(),
+            snare: faults::Snare::default(),
             started: AtomicU64::new(0),
         }))
     }
@@ -145,6 +147,12 @@ impl Host {
     /// The hostcalls that VMs of this host made so far.
     pub fn calls(&self) -> Calls {
         self.0.calls.read()
+    }
+
+    /// Lays a snare: the next call of the hostcall `call` by any VM of this host ends that VM, and only that
+    /// one. A snare that was not sprung yet is replaced; a `call` that there is none of catches nothing.
+    pub fn trap_next(&self, call: &str) {
+        self.0.snare.lay(calls::index(call));
     }
 
     /// A value of shared data and its CAS number, as guests of this VM id see it.

@@ -151,6 +151,27 @@ fn an_ordered_fault_fails_its_call_and_is_named_by_the_trap_that_follows() {
 }
 
 #[test]
+fn a_snare_ends_the_one_vm_that_makes_the_call_first() {
+    let host = host("panicking", Options::default());
+    let mut vms = [host.start_vm().unwrap(), host.start_vm().unwrap()];
+    let mut visit = |index: usize| {
+        let vm = &mut vms[index];
+        let id = vm.open_stream(StreamInfo::default());
+        vm.request_headers(id, request("/"), true)
+    };
+    host.trap_next("proxy_no_such_call");
+    assert!(visit(0).is_ok());
+    host.trap_next("proxy_get_header_map_value");
+    let trap = visit(1).unwrap_err();
+    assert!(
+        matches!(&trap.reason, TrapReason::EndsHost(why) if why.contains("on order, at proxy_get_header_map_value")),
+        "{trap}"
+    );
+    assert!(visit(0).is_ok(), "the snare is sprung");
+    assert!(visit(1).is_err(), "a VM that was caught is gone");
+}
+
+#[test]
 fn random_faults_are_repeated_by_their_seed() {
     let run = |seed| {
         let host = host(

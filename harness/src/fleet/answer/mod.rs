@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::EndpointSpec;
+use super::spec::EndpointSpec;
 use super::speed::tokens;
 
 /// The APIs that generate something.

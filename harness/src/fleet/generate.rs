@@ -1,0 +1,178 @@
+//! A reply on its way out: a slot, the time that the model would take, and the words, whole or one by one.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::Response;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Frame};
+use tokio::time::{Instant, Sleep};
+
+use super::answer::Reply;
+use super::meters::Finished;
+use super::response::AnyBody;
+use super::server::Server;
+use super::slots::Slot;
+use super::stats::Received;
+
+/// Takes a slot and the time the model would take, `slow` times longer; streams go on taking it while
+/// they are read.
+pub async fn generate(mut visit: Visit, reply: Reply, slow: f64) -> Response<AnyBody> {
+    let server = Arc::clone(&visit.server);
+    let slot = server
+        .slots
+        .take(u64::from(reply.input_tokens()) + u64::from(reply.output_tokens()))
+        .await;
+    let speed = server.spec().speed;
+    let prefill = speed.prefill(reply.input_tokens(), slot.others());
+    let mut due = Instant::now() + server.scaled(prefill, slow);
+    wait_until(due).await;
+    visit.first_token = Some(Instant::now());
+    let streams = reply.streams();
+    let mut response = if streams {
+        Response::new(
+            Stream {
+                sleep: None,
+                due,
+                sent: 0,
+                queue: reply.opening().into(),
+                slow,
+                slot,
+                visit,
+                reply,
+                ended: false,
+            }
+            .boxed_unsync(),
+        )
+    } else {
+        for _ in 1..reply.output_tokens() {
+            due += server.scaled(speed.decode(slot.others()), slow);
+            wait_until(due).await;
+        }
+        let body = reply.whole().to_string();
+        visit.bytes_out = body.len();
+        visit.finish(&reply);
+        Response::new(Full::from(body).boxed_unsync())
+    };
+    let kind = if streams {
+        "text/event-stream; charset=utf-8"
+    } else {
+        "application/json"
+    };
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// Timers tick in milliseconds: a moment that has come costs none.
+async fn wait_until(due: Instant) {
+    if due > Instant::now() {
+        tokio::time::sleep_until(due).await;
+    }
+}
+
+/// An answer that leaves token by token.
+struct Stream {
+    sleep: Option<Pin<Box<Sleep>>>,
+    due: Instant,
+    sent: u32,
+    queue: std::collections::VecDeque<Bytes>,
+    slow: f64,
+    slot: Slot,
+    visit: Visit,
+    reply: Reply,
+    ended: bool,
+}
+
+impl Body for Stream {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(piece) = this.queue.pop_front() {
+                this.visit.bytes_out += piece.len();
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            if this.ended {
+                return Poll::Ready(None);
+            }
+            if let Some(sleep) = &mut this.sleep {
+                ready!(sleep.as_mut().poll(cx));
+                this.sleep = None;
+            }
+            if this.sent < this.reply.output_tokens() {
+                this.queue.push_back(this.reply.token(this.sent));
+                this.sent += 1;
+                let server = &this.visit.server;
+                this.due +=
+                    server.scaled(server.spec().speed.decode(this.slot.others()), this.slow);
+                if this.due > Instant::now() {
+                    this.sleep = Some(Box::pin(tokio::time::sleep_until(this.due)));
+                }
+            } else {
+                this.queue.extend(this.reply.closing());
+                this.ended = true;
+                this.visit.finish(&this.reply);
+            }
+        }
+    }
+}
+
+/// A request's stay at the server; counted as failed unless it finished, however it ended.
+pub struct Visit {
+    server: Arc<Server>,
+    arrived: Instant,
+    first_token: Option<Instant>,
+    bytes_out: usize,
+    /// Whether it counts as failed when it ends.
+    pub failed: bool,
+}
+
+impl Visit {
+    pub fn new(server: &Arc<Server>, received: Received) -> Visit {
+        let arrived = Instant::now();
+        server.tell_of(arrived.into_std());
+        let mut seen = server.seen();
+        seen.requests += 1;
+        seen.bytes_in += received.body_bytes as u64;
+        seen.entered();
+        seen.remember(received);
+        Visit {
+            server: Arc::clone(server),
+            arrived,
+            first_token: None,
+            bytes_out: 0,
+            failed: true,
+        }
+    }
+
+    fn finish(&mut self, reply: &Reply) {
+        self.failed = false;
+        self.server.meters().finished(Finished {
+            input: reply.input_tokens(),
+            output: reply.output_tokens(),
+            cut: reply.cut(),
+            first_token: self.first_token.unwrap_or(self.arrived) - self.arrived,
+            whole: self.arrived.elapsed(),
+        });
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let mut seen = self.server.seen();
+        seen.in_flight -= 1;
+        seen.bytes_out += self.bytes_out as u64;
+        seen.failures += u64::from(self.failed);
+    }
+}
