@@ -240,9 +240,17 @@ impl Config {
                 *address = Value::from(to.as_str());
             }
         }
+        let mut moved = self.with_document(&document);
+        if let Some(bootstrap) = &mut moved.bootstrap {
+            bootstrap.move_endpoints(&moves);
+        }
+        moved
+    }
+
+    /// The same with another plugin configuration.
+    pub fn with_document(&self, document: &Value) -> Config {
         let plugin = document.to_string();
         let bootstrap = self.bootstrap.clone().map(|mut bootstrap| {
-            bootstrap.move_endpoints(&moves);
             bootstrap.set_plugin_configuration(&plugin);
             bootstrap
         });

@@ -19,6 +19,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 
 use crate::artifact;
@@ -105,7 +106,7 @@ pub enum Error {
 
 /// Carries out `plan`. It takes its seconds and, at the end, as long as the last answers do.
 pub async fn run(plan: &Plan, show: &mut dyn FnMut(Event<'_>)) -> Result<Outcome, Error> {
-    let stage = Stage::set(&plan.config, SCALE)?;
+    let stage = Stage::set(&impatient(&plan.config), SCALE)?;
     let schedule = Schedule::draw(
         plan.seed,
         plan.seconds,
@@ -128,6 +129,26 @@ pub async fn run(plan: &Plan, show: &mut dyn FnMut(Event<'_>)) -> Result<Outcome
     let report = Report::of(plan.host, plan.seed, lines, &record, &stage.cast, traps);
     let svg = timeline::draw(&record, &stage.cast, &report);
     Ok(Outcome { report, svg })
+}
+
+/// The configuration with a bound on how long an answer may take to begin, for routes without one: simulated
+/// answers take a tenth of a second, and an endpoint that hangs is to be left before its callers give up.
+fn impatient(config: &Config) -> Config {
+    let mut document = config.document();
+    let routes = document.get_mut("routes").and_then(Value::as_array_mut);
+    for route in routes
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object_mut)
+    {
+        let retry = route.entry("retry").or_insert_with(|| json!({}));
+        for bound in ["first_byte", "answer"] {
+            if let Some(retry) = retry.as_object_mut() {
+                retry.entry(bound).or_insert_with(|| json!("2s"));
+            }
+        }
+    }
+    config.with_document(&document)
 }
 
 /// The endpoints of each pool, by their numbers in `cast`.
