@@ -28,7 +28,7 @@ mod json;
 mod lanes;
 mod number;
 mod prefix;
-mod sinks;
+mod stops;
 mod text;
 mod usage;
 

@@ -5,7 +5,7 @@
 //! `usage` the direct numbers are read. An answer that quotes such an object has it inside of a
 //! string, and `prompt_tokens_details` and the like are a level deeper. The state is some 80 bytes.
 
-use super::json::plain;
+use super::stops::Stops;
 use crate::values::units::Tokens;
 
 /// Reads a response as it passes.
@@ -60,19 +60,18 @@ struct Usage {
 impl UsageReader {
     /// The response goes on with `chunk`.
     pub fn feed(&mut self, chunk: &[u8]) {
-        let mut rest = chunk;
-        while let Some((byte, after)) = rest.split_first() {
+        let mut stops = Stops::default();
+        let mut at = 0usize;
+        while let Some(byte) = chunk.get(at) {
             if self.place == Place::String {
-                let (length, _) = plain(rest);
-                self.spell(rest.get(..length).unwrap_or_default());
-                rest = rest.get(length..).unwrap_or_default();
-                let Some((stop, after)) = rest.split_first() else {
-                    return;
-                };
-                rest = after;
-                self.stop(*stop);
+                let stop = stops.next(chunk, at);
+                self.spell(chunk.get(at..stop).unwrap_or_default());
+                at = stop.saturating_add(1);
+                if let Some(stop) = chunk.get(stop) {
+                    self.stop(*stop);
+                }
             } else {
-                rest = after;
+                at = at.saturating_add(1);
                 self.step(*byte);
             }
         }
