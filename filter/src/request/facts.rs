@@ -93,7 +93,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn facts(self, api: Api) -> Result<Facts, Error> {
+    fn facts(mut self, api: Api) -> Result<Facts, Error> {
         let (model, model_span) = self.model.ok_or(Error::ModelMissing)?;
         let bound = match (self.bound, self.second_bound) {
             (Some(one), Some(other)) if one != other => return Err(Error::BoundsDisagree),
@@ -194,8 +194,8 @@ impl<'a> Reader<'a> {
 
     fn model(&mut self) -> Result<(), Error> {
         let literal = self.scan.string(&mut ())?;
-        let mut name = Vec::new();
-        literal.decode(|piece| {
+        let mut name = Vec::with_capacity(literal.raw.len().min(MODEL_BYTES));
+        literal.decode(&mut |piece| {
             name.extend_from_slice(piece);
             name.len() <= MODEL_BYTES
         });
@@ -283,7 +283,7 @@ impl<'a> Reader<'a> {
         let literal = self.counted()?;
         let (prefix, instructions) = (&mut self.prefix, self.instructions);
         if prefix.wants(instructions) {
-            literal.decode(|piece| {
+            literal.decode(&mut |piece| {
                 prefix.push(instructions, piece);
                 prefix.wants(instructions)
             });

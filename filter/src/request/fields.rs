@@ -18,16 +18,20 @@ impl<'a> Name<'a> {
     /// What `literal` spells.
     #[inline]
     pub fn of(literal: &Literal<'a>) -> Name<'a> {
-        if literal.escaped {
-            let mut name = Vec::new();
-            literal.decode(|piece| {
-                name.extend_from_slice(piece);
-                name.len() <= NAME_BYTES
-            });
-            Name::Escaped(name)
-        } else {
-            Name::Plain(literal.raw)
+        match literal.escaped {
+            false => Name::Plain(literal.raw),
+            true => Name::decoded(literal),
         }
+    }
+
+    #[cold]
+    fn decoded(literal: &Literal<'a>) -> Name<'a> {
+        let mut name = Vec::new();
+        literal.decode(&mut |piece| {
+            name.extend_from_slice(piece);
+            name.len() <= NAME_BYTES
+        });
+        Name::Escaped(name)
     }
 
     /// What it is, if that is one of ours.
@@ -43,11 +47,13 @@ impl<'a> Name<'a> {
     #[inline]
     pub fn among(&self, table: Table) -> Option<(u32, &'static str, Use)> {
         let name = self.bytes();
-        let known = (0u32..).zip(table);
-        known
-            .filter(|(_, (known, _))| known.as_bytes() == name)
+        // Most names differ in their first byte, and to see that takes no call.
+        let same =
+            |known: &str| known.as_bytes().first() == name.first() && known.as_bytes() == name;
+        (0u32..)
+            .zip(table)
+            .find(|(_, (known, _))| same(known))
             .map(|(index, (known, then))| (index, *known, *then))
-            .next()
     }
 }
 

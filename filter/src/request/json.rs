@@ -61,7 +61,11 @@ impl Literal<'_> {
     }
 
     /// Hands the text it stands for to `take`, in pieces, until that has enough and says false.
-    pub fn decode(&self, mut take: impl FnMut(&[u8]) -> bool) {
+    pub fn decode(&self, take: &mut dyn FnMut(&[u8]) -> bool) {
+        if !self.escaped {
+            take(self.raw);
+            return;
+        }
         let mut scan = Scanner::new(self.raw);
         loop {
             let from = scan.at;
@@ -100,7 +104,6 @@ impl<'a> Scanner<'a> {
     }
 
     /// What the next value is.
-    #[inline]
     pub fn kind(&mut self) -> Result<Kind, Error> {
         match self.token() {
             Some(b'"') => Ok(Kind::String),
@@ -127,7 +130,6 @@ impl<'a> Scanner<'a> {
     }
 
     /// Moves to the next field of the object; its name, or `None` at the end.
-    #[inline]
     pub fn field(&mut self, first: &mut bool) -> Result<Option<Literal<'a>>, Error> {
         if !self.more(first, b'}', "a comma or the end of the object")? {
             return Ok(None);
@@ -148,6 +150,7 @@ impl<'a> Scanner<'a> {
         self.more(first, b']', "a comma or the end of the array")
     }
 
+    #[inline(always)]
     fn more(&mut self, first: &mut bool, end: u8, expected: &'static str) -> Result<bool, Error> {
         let next = self.token();
         let began = std::mem::replace(first, false);
@@ -166,6 +169,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads a string, after [`Scanner::kind`] told it is one.
+    #[inline(never)]
     pub fn string<S: Sink>(&mut self, sink: &mut S) -> Result<Literal<'a>, Error> {
         let start = self.at.wrapping_add(1);
         let mut escaped = false;
@@ -348,6 +352,8 @@ impl<'a> Scanner<'a> {
         Ok(code)
     }
 
+    #[cold]
+    #[inline(never)]
     fn syntax(&self, expected: &'static str) -> Error {
         let offset = self.at;
         let syntax = Error::Syntax { offset, expected };

@@ -103,14 +103,17 @@ pub const BLOCK: usize = 4 * WIDTH;
 pub struct Block([Lanes; 4]);
 
 impl Block {
-    /// Sixty-four bytes, without a look at the length.
+    /// The first sixty-four of `bytes`; shorter ones are followed by NULs.
     #[inline(always)]
-    pub fn of(bytes: &[u8; BLOCK]) -> Self {
-        Self::parts(bytes)
+    pub fn load(bytes: &[u8]) -> Self {
+        match bytes.first_chunk::<BLOCK>() {
+            Some(whole) => Self::parts(whole),
+            None => Self::padded(bytes),
+        }
     }
 
-    /// Less than sixty-four bytes, followed by NULs.
-    pub fn load(bytes: &[u8]) -> Self {
+    #[inline(never)]
+    fn padded(bytes: &[u8]) -> Self {
         Self::parts(bytes)
     }
 

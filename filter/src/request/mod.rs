@@ -28,6 +28,7 @@ mod json;
 mod lanes;
 mod number;
 mod prefix;
+mod scripts;
 mod stops;
 mod text;
 mod usage;

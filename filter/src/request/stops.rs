@@ -48,23 +48,20 @@ impl Stops {
     /// Looks at blocks from `at` until one has a stop.
     #[inline(never)]
     fn look(&mut self, text: &[u8], mut at: usize) -> usize {
-        let (blocks, rest) = text.get(at..).unwrap_or_default().as_chunks::<BLOCK>();
-        for block in blocks {
-            let stops = self.stops(Block::of(block));
+        let mut stops = 0;
+        for chunk in text.get(at..).unwrap_or_default().chunks(BLOCK) {
+            stops = self.stops(Block::load(chunk));
             if stops != 0 {
-                return self.found(at, stops);
+                break;
             }
             at = at.wrapping_add(BLOCK);
         }
-        // What pads it are control characters, so the search stops at the end of the text.
-        let stops = self.stops(Block::load(rest));
-        self.found(at, stops)
-    }
-
-    #[inline(always)]
-    fn found(&mut self, from: usize, bits: u64) -> usize {
-        (self.from, self.bits) = (from, bits);
-        from.wrapping_add(bits.trailing_zeros() as usize)
+        (self.from, self.bits) = (at, stops);
+        // What pads a short block are control characters: only at the end of a text are there no stops.
+        match stops {
+            0 => text.len(),
+            _ => at.wrapping_add(stops.trailing_zeros() as usize),
+        }
     }
 
     #[inline(always)]

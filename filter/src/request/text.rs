@@ -5,13 +5,6 @@
 //! runs of punctuation and runs of white space and then spends tokens within each; so for ASCII the
 //! number of words counts beside the number of letters.
 //!
-//! A script is told by a character's first UTF-8 byte alone, which needs no decoding: 64 values
-//! cover 64 or 4,096 code points each, and the blocks of Unicode mostly keep to them. Bytes are
-//! compared with thresholds sixteen at a time: the number of lead bytes at or above one threshold
-//! less that at or above the next is the number of characters between. In signed comparison a lead
-//! byte is above all continuation bytes and below all ASCII, so no byte needs masking out. The
-//! thresholds of two- and three-byte scripts are only tried on a block that has such characters.
-//!
 //! A string is counted as it stands in the body, escapes and all, and each escape then corrected: what
 //! its bytes added is taken off, and what they stand for added. To begin anew behind every escape would
 //! cost more, as in code and quoted text they are everywhere.
@@ -19,7 +12,8 @@
 use std::ops::Range;
 
 use super::json::Sink;
-use super::lanes::{BLOCK, Block, Lanes, WIDTH};
+use super::lanes::{BLOCK, Block};
+use super::scripts::Scripts;
 
 /// How much of what a prompt has. Counts wrap at 2³², which no body comes near.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,77 +116,26 @@ impl TextCounts {
     }
 }
 
-/// Steps that a byte-wide counter takes before it may wrap.
-const STEPS: usize = 255;
-
-/// The first signed value above all that begins a character of several bytes, less one: every ASCII
-/// byte is above it, and no other.
-const ASCII: i8 = -1;
-/// `above` this are the lead bytes from 0xC0, 0xE0, 0xF0 (and ASCII).
-const LEADS: [i8; 4] = [below(0xc0), below(0xe0), below(0xf0), ASCII];
-/// Greek, Cyrillic, Hebrew, Arabic begin here; the last is the end of two-byte leads.
-const TWO: [i8; 5] = [
-    below(0xce),
-    below(0xd0),
-    below(0xd5),
-    below(0xd8),
-    below(0xe0),
-];
-/// U+1000, symbols, kana, ideographs, Hangul, U+E000 begin here; the last ends three-byte leads.
-const THREE: [i8; 7] = [
-    below(0xe1),
-    below(0xe2),
-    below(0xe3),
-    below(0xe4),
-    below(0xea),
-    below(0xee),
-    below(0xf0),
-];
-
-const fn below(byte: u8) -> i8 {
-    byte.wrapping_sub(1) as i8
-}
-
-/// A count in progress. The counters of scripts are sixteen wide and a byte deep, and kept from string
-/// to string: adding them up costs more than a short string does.
+/// A count in progress.
+#[derive(Default)]
 pub struct Tally {
     others: TextCounts,
     totals: TextCounts,
-    steps: usize,
-    leads: [Lanes; 4],
-    two: [Lanes; 5],
-    three: [Lanes; 7],
-    /// ASCII counted as such, less what padded the last steps of mixed blocks.
+    /// ASCII counted as such: what is neither letters nor white space of it are marks.
     ascii: u32,
     /// The end of the last escape that may end in a letter and stand for none, or the other way round;
     /// and whether it stands for one.
     escape: (usize, bool),
-    /// Whether there were blocks that are not all ASCII since the counters were last read.
-    mixed: bool,
-}
-
-impl Default for Tally {
-    fn default() -> Self {
-        let none = Lanes::splat(0);
-        Self {
-            others: TextCounts::default(),
-            totals: TextCounts::default(),
-            steps: 0,
-            leads: [none; 4],
-            two: [none; 5],
-            three: [none; 7],
-            ascii: 0,
-            escape: (0, false),
-            mixed: false,
-        }
-    }
+    /// There once there was text that is not all ASCII: it is large, and most requests have none.
+    scripts: Option<Box<Scripts>>,
 }
 
 impl Tally {
     /// What was counted.
-    pub fn finish(mut self) -> TextCounts {
-        if self.mixed {
-            self.settle();
+    pub fn finish(&mut self) -> TextCounts {
+        if let Some(mut scripts) = self.scripts.take() {
+            self.ascii = self.ascii.wrapping_add(scripts.settle());
+            self.totals.add(&scripts.counted);
         }
         let TextCounts {
             letters,
@@ -218,8 +161,7 @@ impl Tally {
         if ascii {
             self.ascii = self.ascii.wrapping_add(text.len() as u32);
         } else {
-            text.chunks(STEPS.saturating_mul(WIDTH))
-                .for_each(|part| self.mixed_of(part));
+            self.scripts.get_or_insert_default().count(text);
         }
     }
 
@@ -244,7 +186,7 @@ impl Tally {
             spaces = spaces.wrapping_add(space.count_ones());
         };
         let (blocks, rest) = text.as_chunks::<BLOCK>();
-        blocks.iter().for_each(|block| count(Block::of(block)));
+        blocks.iter().for_each(|block| count(Block::load(block)));
         if !rest.is_empty() {
             count(Block::load(rest));
         }
@@ -252,57 +194,6 @@ impl Tally {
         totals.letters = totals.letters.wrapping_add(letters);
         totals.words = totals.words.wrapping_add(words);
         totals.spaces = totals.spaces.wrapping_add(spaces);
-    }
-
-    /// ASCII as such, and scripts if there are any.
-    fn mixed_of(&mut self, text: &[u8]) {
-        let (chunks, rest) = text.as_chunks::<WIDTH>();
-        let high = chunks
-            .iter()
-            .map(Lanes::of)
-            .fold(Lanes::load(rest), Lanes::or);
-        if high.bits() == 0 {
-            self.ascii = self.ascii.wrapping_add(text.len() as u32);
-            return;
-        }
-        let steps = text.len().div_ceil(WIDTH);
-        if self.steps.saturating_add(steps) > STEPS {
-            self.settle();
-        }
-        self.steps = self.steps.saturating_add(steps);
-        self.scripts_of(chunks, rest);
-    }
-
-    fn scripts_of(&mut self, chunks: &[[u8; WIDTH]], rest: &[u8]) {
-        self.mixed = true;
-        let padding = if rest.is_empty() {
-            0
-        } else {
-            WIDTH.saturating_sub(rest.len())
-        };
-        self.ascii = self.ascii.wrapping_sub(padding as u32);
-        let last = (!rest.is_empty()).then(|| Lanes::load(rest));
-        let (mut two, mut three) = (Lanes::splat(0), Lanes::splat(0));
-        let mut leads = self.leads;
-        chunks.iter().map(Lanes::of).chain(last).for_each(|x| {
-            let [lead, long, longest, ascii] = LEADS.map(|least| x.above(least));
-            two = two.or(lead.and_not(long));
-            three = three.or(long.and_not(longest));
-            let [a, b, c, d] = leads;
-            leads = [
-                a.minus(lead),
-                b.minus(long),
-                c.minus(longest),
-                d.minus(ascii),
-            ];
-        });
-        self.leads = leads;
-        if two.any() {
-            tally(&mut self.two, TWO, chunks, last);
-        }
-        if three.any() {
-            tally(&mut self.three, THREE, chunks, last);
-        }
     }
 
     /// Puts `char` in the place of `raw`, `\\u` and what follows it, between letters or not.
@@ -325,38 +216,6 @@ impl Tally {
         let count = self.others.of(char);
         *count = count.wrapping_add(1);
     }
-
-    /// Moves what the lanes hold into the totals.
-    fn settle(&mut self) {
-        self.steps = 0;
-        self.mixed = false;
-        let [c0, e0, f0, ascii] = self.leads.each_mut().map(drain);
-        let [ce, d0, d5, d8, end_of_two] = self.two.each_mut().map(drain);
-        let [e1, e2, e3, e4, ea, ee, end_of_three] = self.three.each_mut().map(drain);
-        let between = u32::wrapping_sub;
-        let beyond_latin = between(ce, end_of_two);
-        let beyond_indic = between(e1, end_of_three);
-        self.ascii = self.ascii.wrapping_add(ascii);
-        let counted = TextCounts {
-            latin: between(between(c0, e0), beyond_latin).wrapping_add(between(e1, e2)),
-            greek: between(ce, d0),
-            cyrillic: between(d0, d5),
-            hebrew: between(d5, d8),
-            arabic: between(d8, end_of_two),
-            indic: between(between(e0, f0), beyond_indic),
-            symbols: between(e2, e3),
-            kana: between(e3, e4),
-            han: between(e4, ea).wrapping_add(between(ee, end_of_three)),
-            hangul: between(ea, ee),
-            astral: between(f0, ascii),
-            ..TextCounts::default()
-        };
-        self.totals.add(&counted);
-    }
-}
-
-fn drain(lanes: &mut Lanes) -> u32 {
-    std::mem::replace(lanes, Lanes::splat(0)).sum()
 }
 
 impl Sink for Tally {
@@ -389,22 +248,6 @@ impl Sink for Tally {
             self.escape = (place.end, false);
         }
     }
-}
-
-/// Counts into `counters` the bytes above each of `least`.
-fn tally<const N: usize>(
-    counters: &mut [Lanes; N],
-    least: [i8; N],
-    chunks: &[[u8; WIDTH]],
-    last: Option<Lanes>,
-) {
-    let mut held = *counters;
-    chunks.iter().map(Lanes::of).chain(last).for_each(|x| {
-        for (counter, least) in held.iter_mut().zip(least) {
-            *counter = counter.minus(x.above(least));
-        }
-    });
-    *counters = held;
 }
 
 fn is_letter(byte: u8) -> bool {
