@@ -304,13 +304,15 @@ fn forward(worker: &Worker, choice: &Choice, body: &[u8], facts: Option<&Facts>)
         .zip(worker.pools.get(choice.pool.0));
     if let Some((config, state)) = pool {
         let view = state.endpoints.view();
-        let addresses: Vec<&str> = choice
-            .order
-            .iter()
-            .filter_map(|at| view.address(at))
-            .collect();
+        let mut destination = String::with_capacity(64);
+        for address in choice.order.iter().filter_map(|at| view.address(at)) {
+            if !destination.is_empty() {
+                destination.push(',');
+            }
+            destination.push_str(address);
+        }
         let weight = choice.order.first().map(|first| state.watch.weight(first));
-        headers.push((DESTINATION, addresses.join(",")));
+        headers.push((DESTINATION, destination));
         headers.push((CLUSTER, config.cluster.clone()));
         headers.push((POOL, config.name.clone()));
         headers.push((WEIGHT, weight.unwrap_or_default().to_string()));

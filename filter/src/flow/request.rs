@@ -9,8 +9,9 @@ use crate::values::headers::Headers;
 use super::verdict::{Refusal, Verdict};
 use super::{Stream, Worker};
 
-/// What is kept of a request's headers while its body is awaited: all that rules and keys look at. A client
-/// may hold as many requests open as the proxy lets it, and a VM has 1 GiB for them.
+/// What is kept of a request's headers while its body is awaited: all of them, or if they are larger what
+/// rules and keys look at. A client may hold as many requests open as the proxy lets it, and a VM has
+/// 1 GiB for them.
 const HELD_HEADER_BYTES: usize = 8 * 1024;
 
 /// What the headers ask for, kept until the body is complete.
@@ -44,7 +45,10 @@ impl Stream {
             Err(refusal) => return worker.refuse(refusal, host),
         };
         if matches!(kind, Kind::Body(_)) && !end {
-            let headers = headers.only(|name| worker.config.looks_at(name));
+            let headers = match headers.size() {
+                ..=HELD_HEADER_BYTES => headers,
+                _ => headers.only(|name| worker.config.looks_at(name)),
+            };
             if headers.size() > HELD_HEADER_BYTES {
                 return worker.refuse(Refusal::headers_too_large(HELD_HEADER_BYTES), host);
             }

@@ -1,5 +1,7 @@
 //! Which API a request speaks, by its path.
 
+use std::borrow::Cow;
+
 /// The request formats that are understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Api {
@@ -38,8 +40,17 @@ impl Api {
     }
 }
 
-/// The path decoded, without query, and with single slashes and none at its end.
-fn normal(path: &[u8]) -> Vec<u8> {
+/// The path decoded, without query, and with single slashes and none at its end; mostly it is.
+fn normal(path: &[u8]) -> Cow<'_, [u8]> {
+    let encoded = path.iter().any(|byte| matches!(byte, b'%' | b'?' | b'#'));
+    let slashes = path.windows(2).any(|pair| pair == b"//") || path.last() == Some(&b'/');
+    match encoded || slashes {
+        false => Cow::Borrowed(path),
+        true => Cow::Owned(normalized(path)),
+    }
+}
+
+fn normalized(path: &[u8]) -> Vec<u8> {
     let path = path
         .split(|byte| matches!(byte, b'?' | b'#'))
         .next()

@@ -4,10 +4,9 @@ use std::ops::Range;
 
 use super::api::Api;
 use super::error::Error;
-use super::fields::{self, Level, NAME_BYTES, Use};
-use super::json::{Kind, Scanner};
+use super::fields::{self, Level, Name, Use};
+use super::json::{Kind, Literal, Scanner};
 use super::prefix::Prefix;
-use super::sinks::{Held, Text};
 use super::text::{Tally, TextCounts};
 use crate::values::units::Tokens;
 
@@ -93,8 +92,8 @@ struct Reader<'a> {
     second_bound: Option<u32>,
 }
 
-impl Reader<'_> {
-    fn facts(self, api: Api) -> Result<Facts, Error> {
+impl<'a> Reader<'a> {
+    fn facts(mut self, api: Api) -> Result<Facts, Error> {
         let (model, model_span) = self.model.ok_or(Error::ModelMissing)?;
         let bound = match (self.bound, self.second_bound) {
             (Some(one), Some(other)) if one != other => return Err(Error::BoundsDisagree),
@@ -115,27 +114,20 @@ impl Reader<'_> {
         self.scan.enter()?;
         let fields = fields::of(level);
         let (mut first, mut seen) = (true, 0u32);
-        let mut name = Held::<NAME_BYTES>::default();
-        while self.scan.field(&mut first, &mut name)? {
-            let known = fields
-                .iter()
-                .zip(0u32..)
-                .find(|((known, _), _)| name.is(known));
-            match known {
+        while let Some(name) = self.scan.field(&mut first)? {
+            match Name::of(&name).among(fields) {
                 None => self.scan.skip().map(|_| ())?,
-                Some(((name, then), index)) => {
+                Some((index, name, then)) => {
                     let bit = 1u32.wrapping_shl(index);
-                    let name = || std::str::from_utf8(name).unwrap_or_default();
                     if seen & bit != 0 {
                         return Err(Error::Duplicate {
-                            field: name().to_owned(),
+                            field: name.to_owned(),
                         });
                     }
                     seen |= bit;
-                    self.value(*then).map_err(|error| error.within(name()))?;
+                    self.value(then).map_err(|error| error.within(name))?;
                 }
             }
-            name.clear();
         }
         Ok(())
     }
@@ -177,22 +169,15 @@ impl Reader<'_> {
             (Use::Content, _) => self.content(kind),
             (Use::PartText, Kind::String) => self.text(),
             (Use::Prompt, _) => self.prompt(kind),
-            (Use::Text, Kind::String) => {
-                self.tally.begin();
-                self.scan.string(&mut self.tally).map(|_| ())
-            }
+            (Use::Text, Kind::String) => self.counted().map(|_| ()),
             (Use::Raw, _) => {
                 let place = self.scan.skip()?;
                 self.tally.raw(self.scan.raw(&place));
                 Ok(())
             }
             (Use::Type, Kind::String) => {
-                let mut part = Held::<NAME_BYTES>::default();
-                self.scan.string(&mut part)?;
-                if [&b"image_url"[..], b"input_image", b"image"]
-                    .iter()
-                    .any(|name| part.is(name))
-                {
+                let literal = self.scan.string(&mut ())?;
+                if let b"image_url" | b"input_image" | b"image" = Name::of(&literal).bytes() {
                     let images = &mut self.tally.others().images;
                     *images = images.wrapping_add(1);
                 }
@@ -208,16 +193,21 @@ impl Reader<'_> {
     }
 
     fn model(&mut self) -> Result<(), Error> {
-        let mut name = Held::<MODEL_BYTES>::default();
-        let place = self.scan.string(&mut name)?;
-        let name = name
-            .bytes()
-            .ok_or(Error::ModelTooLong { limit: MODEL_BYTES })?;
+        let literal = self.scan.string(&mut ())?;
+        let mut name = Vec::with_capacity(literal.raw.len().min(MODEL_BYTES));
+        literal.decode(&mut |piece| {
+            name.extend_from_slice(piece);
+            name.len() <= MODEL_BYTES
+        });
         if name.is_empty() {
             return Err(Error::ModelEmpty);
         }
-        // A run of valid UTF-8 and decoded characters is valid UTF-8.
-        self.model = Some((String::from_utf8_lossy(name).into_owned(), place));
+        if name.len() > MODEL_BYTES {
+            return Err(Error::ModelTooLong { limit: MODEL_BYTES });
+        }
+        // If it is not UTF-8, nor is the body.
+        let name = String::from_utf8(name).unwrap_or_default();
+        self.model = Some((name, literal.place()));
         Ok(())
     }
 
@@ -288,15 +278,24 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// Text of the prompt: it counts, and its beginning is kept.
     fn text(&mut self) -> Result<(), Error> {
-        self.tally.begin();
-        let instructions = self.instructions;
-        let mut text = Text {
-            tally: &mut self.tally,
-            prefix: &mut self.prefix,
-            instructions,
-        };
-        self.scan.string(&mut text).map(|_| ())
+        let literal = self.counted()?;
+        let (prefix, instructions) = (&mut self.prefix, self.instructions);
+        if prefix.wants(instructions) {
+            literal.decode(&mut |piece| {
+                prefix.push(instructions, piece);
+                prefix.wants(instructions)
+            });
+        }
+        Ok(())
+    }
+
+    /// A string that a model sees.
+    fn counted(&mut self) -> Result<Literal<'a>, Error> {
+        let literal = self.scan.string(&mut self.tally)?;
+        self.tally.plain(literal.raw, literal.ascii);
+        Ok(literal)
     }
 
     fn token(&mut self) -> Result<(), Error> {
@@ -312,38 +311,31 @@ impl Reader<'_> {
     fn source(&mut self) -> Result<(), Error> {
         self.scan.enter()?;
         let (mut first, mut kind, mut data) = (true, None, None);
-        let mut name = Held::<NAME_BYTES>::default();
-        while self.scan.field(&mut first, &mut name)? {
-            let known = fields::of(Level::Source)
-                .iter()
-                .find(|(known, _)| name.is(known));
-            name.clear();
-            let Some((known, then)) = known else {
+        while let Some(name) = self.scan.field(&mut first)? {
+            let Some((_, name, then)) = Name::of(&name).among(fields::of(Level::Source)) else {
                 self.scan.skip()?;
                 continue;
             };
-            let known = || std::str::from_utf8(known).unwrap_or_default();
-            let taken = if *then == Use::Data {
-                data.is_some()
-            } else {
-                kind.is_some()
+            let taken = match then {
+                Use::Data => data.is_some(),
+                _ => kind.is_some(),
             };
             if taken {
                 return Err(Error::Duplicate {
-                    field: known().to_owned(),
+                    field: name.to_owned(),
                 });
             }
             if self.scan.kind()? != Kind::String {
-                return Err(Error::wrong_type("a string").within(known()));
+                return Err(Error::wrong_type("a string").within(name));
             }
-            if *then == Use::Data {
+            if then == Use::Data {
                 let mut tally = Tally::default();
-                self.scan.string(&mut tally)?;
+                let literal = self.scan.string(&mut tally)?;
+                tally.plain(literal.raw, literal.ascii);
                 data = Some(tally.finish());
             } else {
-                let mut value = Held::<NAME_BYTES>::default();
-                self.scan.string(&mut value)?;
-                kind = Some(value.is(b"text"));
+                let literal = self.scan.string(&mut ())?;
+                kind = Some(Name::of(&literal).bytes() == b"text");
             }
         }
         if let (Some(true), Some(data)) = (kind, data) {

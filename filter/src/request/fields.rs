@@ -1,9 +1,64 @@
 //! Which fields are read, at which level, and what for. Everything else is passed over.
 
 use super::api::Api;
+use super::json::Literal;
 
-/// A name longer than this is none of ours; escapes may spell it in any way.
-pub const NAME_BYTES: usize = 24;
+/// A name longer than this is none of ours.
+const NAME_BYTES: usize = 24;
+
+/// A field's name, or the name of a type; escapes may spell it in any way.
+pub enum Name<'a> {
+    /// As it stands in the body.
+    Plain(&'a [u8]),
+    /// Decoded.
+    Escaped(Vec<u8>),
+}
+
+impl<'a> Name<'a> {
+    /// What `literal` spells.
+    #[inline]
+    pub fn of(literal: &Literal<'a>) -> Name<'a> {
+        match literal.escaped {
+            false => Name::Plain(literal.raw),
+            true => Name::decoded(literal),
+        }
+    }
+
+    #[cold]
+    fn decoded(literal: &Literal<'a>) -> Name<'a> {
+        let mut name = Vec::new();
+        literal.decode(&mut |piece| {
+            name.extend_from_slice(piece);
+            name.len() <= NAME_BYTES
+        });
+        Name::Escaped(name)
+    }
+
+    /// What it is, if that is one of ours.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Name::Plain(name) => name,
+            Name::Escaped(name) => name,
+        }
+    }
+
+    /// Its place in the table, with its entry.
+    #[inline]
+    pub fn among(&self, table: Table) -> Option<(u32, &'static str, Use)> {
+        let name = self.bytes();
+        // Most names differ in their first byte, and to see that takes no call.
+        let same =
+            |known: &str| known.as_bytes().first() == name.first() && known.as_bytes() == name;
+        (0u32..)
+            .zip(table)
+            .find(|(_, (known, _))| same(known))
+            .map(|(index, (known, then))| (index, *known, *then))
+    }
+}
+
+/// Names and what is done with their values.
+pub type Table = &'static [(&'static str, Use)];
 
 /// Where in a body an object stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,70 +107,70 @@ pub enum Use {
 }
 
 /// The fields of a level.
-pub fn of(level: Level) -> &'static [(&'static [u8], Use)] {
+pub fn of(level: Level) -> Table {
     match level {
         Level::Top(Api::ChatCompletions) => &[
-            (b"model", Use::Model),
-            (b"messages", Use::Messages),
-            (b"stream", Use::Stream),
-            (b"max_tokens", Use::Bound),
-            (b"max_completion_tokens", Use::SecondBound),
-            (b"tools", Use::Raw),
-            (b"functions", Use::Raw),
-            (b"response_format", Use::Raw),
-            (b"documents", Use::Raw),
+            ("model", Use::Model),
+            ("messages", Use::Messages),
+            ("stream", Use::Stream),
+            ("max_tokens", Use::Bound),
+            ("max_completion_tokens", Use::SecondBound),
+            ("tools", Use::Raw),
+            ("functions", Use::Raw),
+            ("response_format", Use::Raw),
+            ("documents", Use::Raw),
         ],
         Level::Top(Api::Completions) => &[
-            (b"model", Use::Model),
-            (b"prompt", Use::Prompt),
-            (b"suffix", Use::Text),
-            (b"stream", Use::Stream),
-            (b"max_tokens", Use::Bound),
+            ("model", Use::Model),
+            ("prompt", Use::Prompt),
+            ("suffix", Use::Text),
+            ("stream", Use::Stream),
+            ("max_tokens", Use::Bound),
         ],
         Level::Top(Api::Embeddings) => &[
-            (b"model", Use::Model),
-            (b"input", Use::Prompt),
+            ("model", Use::Model),
+            ("input", Use::Prompt),
             // vLLM embeds chats, too.
-            (b"messages", Use::Messages),
+            ("messages", Use::Messages),
         ],
         Level::Top(Api::Responses) => &[
-            (b"model", Use::Model),
-            (b"input", Use::Input),
-            (b"instructions", Use::Instructions),
-            (b"stream", Use::Stream),
-            (b"max_output_tokens", Use::Bound),
-            (b"tools", Use::Raw),
-            (b"text", Use::Raw),
+            ("model", Use::Model),
+            ("input", Use::Input),
+            ("instructions", Use::Instructions),
+            ("stream", Use::Stream),
+            ("max_output_tokens", Use::Bound),
+            ("tools", Use::Raw),
+            ("text", Use::Raw),
         ],
         Level::Top(Api::Messages) => &[
-            (b"model", Use::Model),
-            (b"messages", Use::Messages),
-            (b"system", Use::Instructions),
-            (b"stream", Use::Stream),
-            (b"max_tokens", Use::Bound),
-            (b"tools", Use::Raw),
+            ("model", Use::Model),
+            ("messages", Use::Messages),
+            ("system", Use::Instructions),
+            ("stream", Use::Stream),
+            ("max_tokens", Use::Bound),
+            ("tools", Use::Raw),
         ],
         Level::Part => &[
-            (b"content", Use::Content),
-            (b"text", Use::PartText),
-            (b"type", Use::Type),
-            (b"name", Use::Text),
-            (b"refusal", Use::Text),
-            (b"thinking", Use::Text),
-            (b"reasoning", Use::Raw),
-            (b"reasoning_content", Use::Raw),
-            (b"summary", Use::Raw),
-            (b"arguments", Use::Text),
-            (b"tool_calls", Use::Raw),
-            (b"function_call", Use::Raw),
-            (b"input", Use::Raw),
-            (b"output", Use::Raw),
-            (b"source", Use::Source),
+            ("content", Use::Content),
+            ("text", Use::PartText),
+            ("type", Use::Type),
+            ("name", Use::Text),
+            ("refusal", Use::Text),
+            ("thinking", Use::Text),
+            ("reasoning", Use::Raw),
+            ("reasoning_content", Use::Raw),
+            ("summary", Use::Raw),
+            ("arguments", Use::Text),
+            ("tool_calls", Use::Raw),
+            ("function_call", Use::Raw),
+            ("input", Use::Raw),
+            ("output", Use::Raw),
+            ("source", Use::Source),
         ],
         Level::Source => &[
-            (b"type", Use::Type),
-            (b"data", Use::Data),
-            (b"content", Use::Content),
+            ("type", Use::Type),
+            ("data", Use::Data),
+            ("content", Use::Content),
         ],
     }
 }

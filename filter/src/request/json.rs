@@ -7,8 +7,8 @@
 use std::ops::Range;
 
 use super::error::Error;
-use super::lanes::{Lanes, WIDTH};
 use super::number;
+use super::stops::Stops;
 
 /// How deep arrays and objects may nest, the outermost being 1.
 pub const DEPTH: u32 = 64;
@@ -30,18 +30,58 @@ pub enum Kind {
     Null,
 }
 
-/// Takes a string's characters as they pass.
+/// Is told of each escape in a string as it passes.
 pub trait Sink {
-    /// A run of the body's own bytes: valid UTF-8 without escapes or control characters.
-    fn plain(&mut self, text: &[u8]);
-    /// A character written as an escape.
-    fn escaped(&mut self, char: char);
+    /// At `place` in `body` an escape stands for `char`.
+    fn escaped(&mut self, body: &[u8], place: Range<usize>, char: char);
 }
 
 /// Passes over.
 impl Sink for () {
-    fn plain(&mut self, _: &[u8]) {}
-    fn escaped(&mut self, _: char) {}
+    fn escaped(&mut self, _: &[u8], _: Range<usize>, _: char) {}
+}
+
+/// A string as it stands in a body: valid.
+#[derive(Clone, Copy, Debug)]
+pub struct Literal<'a> {
+    /// What is between the quotes.
+    pub raw: &'a [u8],
+    /// Where the opening quote is.
+    pub at: usize,
+    /// Whether there are escapes in it.
+    pub escaped: bool,
+    /// Whether it is known to be all ASCII.
+    pub ascii: bool,
+}
+
+impl Literal<'_> {
+    /// Its place, with the quotes.
+    pub fn place(&self) -> Range<usize> {
+        self.at..self.at.wrapping_add(self.raw.len()).saturating_add(2)
+    }
+
+    /// Hands the text it stands for to `take`, in pieces, until that has enough and says false.
+    pub fn decode(&self, take: &mut dyn FnMut(&[u8]) -> bool) {
+        if !self.escaped {
+            take(self.raw);
+            return;
+        }
+        let mut scan = Scanner::new(self.raw);
+        loop {
+            let from = scan.at;
+            scan.at = scan.stops.next(scan.body, from);
+            if !take(scan.raw(&(from..scan.at))) {
+                return;
+            }
+            // Valid as it is, the string ends, or goes on with an escape.
+            let Ok(char) = scan.escape() else {
+                return;
+            };
+            if !take(char.encode_utf8(&mut [0; 4]).as_bytes()) {
+                return;
+            }
+        }
+    }
 }
 
 /// A position in a body.
@@ -49,7 +89,7 @@ pub struct Scanner<'a> {
     body: &'a [u8],
     at: usize,
     depth: u32,
-    utf8: bool,
+    stops: Stops,
 }
 
 impl<'a> Scanner<'a> {
@@ -59,12 +99,11 @@ impl<'a> Scanner<'a> {
             body,
             at: 0,
             depth: 0,
-            utf8: false,
+            stops: Stops::default(),
         }
     }
 
     /// What the next value is.
-    #[inline]
     pub fn kind(&mut self) -> Result<Kind, Error> {
         match self.token() {
             Some(b'"') => Ok(Kind::String),
@@ -90,20 +129,20 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Moves to the next field of the object and gives its name to `name`; false at the end.
-    pub fn field<S: Sink>(&mut self, first: &mut bool, name: &mut S) -> Result<bool, Error> {
+    /// Moves to the next field of the object; its name, or `None` at the end.
+    pub fn field(&mut self, first: &mut bool) -> Result<Option<Literal<'a>>, Error> {
         if !self.more(first, b'}', "a comma or the end of the object")? {
-            return Ok(false);
+            return Ok(None);
         }
         if self.token() != Some(b'"') {
             return Err(self.syntax("a field's name in quotes"));
         }
-        self.string(name)?;
+        let name = self.string(&mut ())?;
         if self.token() != Some(b':') {
             return Err(self.syntax("a colon"));
         }
         self.bump();
-        Ok(true)
+        Ok(Some(name))
     }
 
     /// Moves to the next item of the array; false at the end.
@@ -111,6 +150,7 @@ impl<'a> Scanner<'a> {
         self.more(first, b']', "a comma or the end of the array")
     }
 
+    #[inline(always)]
     fn more(&mut self, first: &mut bool, end: u8, expected: &'static str) -> Result<bool, Error> {
         let next = self.token();
         let began = std::mem::replace(first, false);
@@ -128,25 +168,30 @@ impl<'a> Scanner<'a> {
         Ok(true)
     }
 
-    /// Reads a string, after [`Scanner::kind`] told it is one; its place with the quotes.
-    #[inline]
-    pub fn string<S: Sink>(&mut self, sink: &mut S) -> Result<Range<usize>, Error> {
-        let start = self.at;
-        self.bump();
+    /// Reads a string, after [`Scanner::kind`] told it is one.
+    #[inline(never)]
+    pub fn string<S: Sink>(&mut self, sink: &mut S) -> Result<Literal<'a>, Error> {
+        let start = self.at.wrapping_add(1);
+        let mut escaped = false;
+        self.at = start;
         loop {
-            let rest = self.rest();
-            let (length, ascii) = plain(rest);
-            if !ascii {
-                self.validate()?;
-            }
-            sink.plain(rest.get(..length).unwrap_or_default());
-            self.at = self.at.saturating_add(length);
+            self.at = self.stops.next(self.body, self.at);
+            let stop = self.at;
             match self.peek() {
                 Some(b'"') => {
                     self.bump();
-                    return Ok(start..self.at);
+                    return Ok(Literal {
+                        raw: self.raw(&(start..stop)),
+                        at: start.wrapping_sub(1),
+                        escaped,
+                        ascii: self.stops.ascii(),
+                    });
                 }
-                Some(b'\\') => sink.escaped(self.escape()?),
+                Some(b'\\') => {
+                    let char = self.escape()?;
+                    escaped = true;
+                    sink.escaped(self.body, stop..self.at, char);
+                }
                 Some(_) => return Err(self.syntax("control characters in strings as \\u escapes")),
                 None => return Err(self.syntax("the string's closing quote")),
             }
@@ -158,11 +203,11 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         match number::literal(self.rest()) {
             Ok(length) => {
-                self.at = self.at.saturating_add(length);
+                self.at = self.at.wrapping_add(length);
                 Ok(start..self.at)
             }
             Err(number::Fault::Syntax(length)) => {
-                self.at = self.at.saturating_add(length);
+                self.at = self.at.wrapping_add(length);
                 Err(self.syntax("a digit: a number is like -1.5e3, without leading zeros"))
             }
             Err(number::Fault::Range) => Err(Error::NumberOutOfRange { offset: start }),
@@ -185,7 +230,7 @@ impl<'a> Scanner<'a> {
         if !self.rest().starts_with(word) {
             return Err(self.syntax("true, false or null"));
         }
-        self.at = self.at.saturating_add(word.len());
+        self.at = self.at.wrapping_add(word.len());
         Ok(())
     }
 
@@ -214,7 +259,7 @@ impl<'a> Scanner<'a> {
                     return Ok(start..self.at);
                 }
                 let more = if objects & 1 == 1 {
-                    self.field(&mut first, &mut ())?
+                    self.field(&mut first)?.is_some()
                 } else {
                     self.item(&mut first)?
                 };
@@ -227,10 +272,11 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Nothing but white space may be left.
+    /// Nothing but white space may be left, and all of it must have been UTF-8: what is all ASCII is.
     pub fn end(&mut self) -> Result<(), Error> {
         match self.token() {
-            None => Ok(()),
+            None if self.stops.ascii() => Ok(()),
+            None => utf8(self.body),
             Some(byte) if byte >= 0x80 => Err(self.syntax("the end")),
             Some(_) => Err(Error::TrailingData { offset: self.at }),
         }
@@ -252,6 +298,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Reads the escape whose backslash is next.
+    #[inline]
     fn escape(&mut self) -> Result<char, Error> {
         self.bump();
         let char = match self.peek() {
@@ -261,15 +309,19 @@ impl<'a> Scanner<'a> {
             Some(b'n') => '\n',
             Some(b'r') => '\r',
             Some(b't') => '\t',
-            Some(b'u') => return self.unicode(),
-            _ => return Err(self.syntax("an escape: one of \"\\/bfnrtu")),
+            _ => return self.unicode(),
         };
         self.bump();
         Ok(char)
     }
 
+    /// Reads the `u` and what follows it.
+    #[inline(never)]
     fn unicode(&mut self) -> Result<char, Error> {
-        let start = self.at.saturating_sub(1);
+        if self.peek() != Some(b'u') {
+            return Err(self.syntax("an escape: one of \"\\/bfnrtu"));
+        }
+        let start = self.at.wrapping_sub(1);
         let first = self.unit()?;
         let mut code = first;
         if (0xd800..0xdc00).contains(&first) && self.rest().starts_with(b"\\u") {
@@ -300,15 +352,8 @@ impl<'a> Scanner<'a> {
         Ok(code)
     }
 
-    /// Once, and only for a body that is not all ASCII: the whole of it.
-    fn validate(&mut self) -> Result<(), Error> {
-        if !self.utf8 {
-            utf8(self.body)?;
-            self.utf8 = true;
-        }
-        Ok(())
-    }
-
+    #[cold]
+    #[inline(never)]
     fn syntax(&self, expected: &'static str) -> Error {
         let offset = self.at;
         let syntax = Error::Syntax { offset, expected };
@@ -327,7 +372,7 @@ impl<'a> Scanner<'a> {
 
     #[inline]
     fn bump(&mut self) {
-        self.at = self.at.saturating_add(1);
+        self.at = self.at.wrapping_add(1);
     }
 }
 
@@ -342,55 +387,6 @@ fn utf8(body: &[u8]) -> Result<(), Error> {
             Err(Error::InvalidUtf8 { offset: place })
         }
     }
-}
-
-/// How many bytes come before the first quote, backslash or control character, and whether all of
-/// them are ASCII (a no may be due to a byte shortly behind).
-#[inline]
-pub(super) fn plain(bytes: &[u8]) -> (usize, bool) {
-    let mut high = Lanes::splat(0);
-    let mut at = 0usize;
-    // Most runs are short, so the wide steps wait until one has shown that it is not.
-    let (chunks, _) = bytes.as_chunks::<WIDTH>();
-    for chunk in chunks.iter().take(NARROW) {
-        let x = Lanes::of(chunk);
-        high = high.or(x);
-        let stop = stops(x).first();
-        at = at.saturating_add(stop);
-        if stop < WIDTH {
-            return (at, high.bits() == 0);
-        }
-    }
-    let (wide, _) = chunks.get(NARROW..).unwrap_or_default().as_chunks::<4>();
-    for [a, b, c, d] in wide {
-        let [a, b, c, d] = [a, b, c, d].map(Lanes::of);
-        high = high.or(a.or(b).or(c.or(d)));
-        if stops(a).or(stops(b)).or(stops(c).or(stops(d))).any() {
-            break;
-        }
-        at = at.saturating_add(4 * WIDTH);
-    }
-    for chunk in bytes.get(at..).unwrap_or_default().chunks(WIDTH) {
-        let x = Lanes::load(chunk);
-        high = high.or(x);
-        // What pads a short chunk are control characters, so this stops at its end.
-        let stop = stops(x).first();
-        at = at.saturating_add(stop);
-        if stop < WIDTH {
-            break;
-        }
-    }
-    (at, high.bits() == 0)
-}
-
-/// Steps of sixteen bytes before those of sixty-four: a line of text or code.
-const NARROW: usize = 4;
-
-/// Not zero at quotes, backslashes and control characters. Flipping 2 exchanges the quote with the
-/// space and leaves control characters among themselves, so one comparison finds both.
-#[inline(always)]
-fn stops(x: Lanes) -> Lanes {
-    x.xor(2).shortfall(0x21).or(x.is(b'\\'))
 }
 
 #[cfg(test)]

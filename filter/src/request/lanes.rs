@@ -46,10 +46,10 @@ impl Lanes {
         Self(imp::gt(self.0, imp::splat(byte as u8)))
     }
 
-    /// Which lanes are, read as unsigned, below `byte`: not zero there (but not all ones either).
+    /// Which lanes are below `byte`, both read as signed: what is not ASCII is below all ASCII.
     #[inline(always)]
-    pub fn shortfall(self, byte: u8) -> Self {
-        Self(imp::sub_saturating(imp::splat(byte), self.0))
+    pub fn below(self, byte: i8) -> Self {
+        Self(imp::gt(imp::splat(byte as u8), self.0))
     }
 
     /// Bitwise exclusive or with `byte` in every lane.
@@ -76,12 +76,6 @@ impl Lanes {
         Self(imp::sub(self.0, other.0))
     }
 
-    /// The lanes one further on, the first of them being the last of `before`.
-    #[inline(always)]
-    pub fn after(self, before: Self) -> Self {
-        Self(imp::after(self.0, before.0))
-    }
-
     /// Whether any bit is set.
     #[inline(always)]
     pub fn any(self) -> bool {
@@ -94,17 +88,53 @@ impl Lanes {
         imp::bits(self.0)
     }
 
-    /// The position of the first lane that is not zero; [`WIDTH`] if there is none.
-    #[inline(always)]
-    pub fn first(self) -> usize {
-        let zero = imp::bits(imp::eq(self.0, imp::splat(0)));
-        (!zero).trailing_zeros() as usize
-    }
-
     /// The sum of the lanes, read as unsigned.
     #[inline(always)]
     pub fn sum(self) -> u32 {
         imp::sum(self.0)
+    }
+}
+
+/// How many bytes a [`Block`] has.
+pub const BLOCK: usize = 4 * WIDTH;
+
+/// Sixty-four bytes: as many as a word has bits.
+#[derive(Clone, Copy)]
+pub struct Block([Lanes; 4]);
+
+impl Block {
+    /// The first sixty-four of `bytes`; shorter ones are followed by NULs.
+    #[inline(always)]
+    pub fn load(bytes: &[u8]) -> Self {
+        match bytes.first_chunk::<BLOCK>() {
+            Some(whole) => Self::parts(whole),
+            None => Self::padded(bytes),
+        }
+    }
+
+    #[inline(never)]
+    fn padded(bytes: &[u8]) -> Self {
+        Self::parts(bytes)
+    }
+
+    #[inline(always)]
+    fn parts(bytes: &[u8]) -> Self {
+        let part = |at: usize| Lanes::load(bytes.get(at..).unwrap_or_default());
+        Self([part(0), part(WIDTH), part(2 * WIDTH), part(3 * WIDTH)])
+    }
+
+    /// Whether `test` finds anything.
+    #[inline(always)]
+    pub fn any(self, test: impl Fn(Lanes) -> Lanes) -> bool {
+        let [a, b, c, d] = self.0.map(test);
+        a.or(b).or(c.or(d)).any()
+    }
+
+    /// The topmost bit of each byte of what `test` finds, the first byte's lowest.
+    #[inline(always)]
+    pub fn bits(self, test: impl Fn(Lanes) -> Lanes) -> u64 {
+        let [a, b, c, d] = self.0.map(|x| u64::from(test(x).bits()));
+        a | (b << 16) | (c << 32) | (d << 48)
     }
 }
 
@@ -152,10 +182,6 @@ mod imp {
         i8x16_gt(a, b)
     }
     #[inline(always)]
-    pub fn sub_saturating(a: Raw, b: Raw) -> Raw {
-        u8x16_sub_sat(a, b)
-    }
-    #[inline(always)]
     pub fn xor(a: Raw, b: Raw) -> Raw {
         v128_xor(a, b)
     }
@@ -170,10 +196,6 @@ mod imp {
     #[inline(always)]
     pub fn sub(a: Raw, b: Raw) -> Raw {
         i8x16_sub(a, b)
-    }
-    #[inline(always)]
-    pub fn after(a: Raw, before: Raw) -> Raw {
-        i8x16_shuffle::<15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30>(before, a)
     }
     #[inline(always)]
     pub fn any(a: Raw) -> bool {
@@ -195,8 +217,6 @@ mod imp {
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod imp {
-    use std::array::from_fn;
-
     pub type Raw = [u8; 16];
 
     #[inline(always)]
@@ -224,10 +244,6 @@ mod imp {
         zip(a, b, |a, b| if (a as i8) > (b as i8) { 0xff } else { 0 })
     }
     #[inline(always)]
-    pub fn sub_saturating(a: Raw, b: Raw) -> Raw {
-        zip(a, b, u8::saturating_sub)
-    }
-    #[inline(always)]
     pub fn xor(a: Raw, b: Raw) -> Raw {
         zip(a, b, |a, b| a ^ b)
     }
@@ -242,19 +258,6 @@ mod imp {
     #[inline(always)]
     pub fn sub(a: Raw, b: Raw) -> Raw {
         zip(a, b, u8::wrapping_sub)
-    }
-    #[inline(always)]
-    pub fn after(a: Raw, before: Raw) -> Raw {
-        let [head @ .., _] = a;
-        let [.., last] = before;
-        let mut lanes = head.into_iter();
-        from_fn(|i| {
-            if i == 0 {
-                last
-            } else {
-                lanes.next().unwrap_or(0)
-            }
-        })
     }
     #[inline(always)]
     pub fn any(a: Raw) -> bool {

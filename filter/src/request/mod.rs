@@ -28,7 +28,8 @@ mod json;
 mod lanes;
 mod number;
 mod prefix;
-mod sinks;
+mod scripts;
+mod stops;
 mod text;
 mod usage;
 

@@ -21,8 +21,18 @@ impl Prefix {
         }
     }
 
-    /// The text goes on with `bytes`, as instructions or as content.
+    /// Whether there is room for more instructions, or more content.
     #[inline]
+    pub fn wants(&self, instructions: bool) -> bool {
+        let text = if instructions {
+            &self.instructions
+        } else {
+            &self.content
+        };
+        text.len() < self.limit
+    }
+
+    /// The text goes on with `bytes`, as instructions or as content.
     pub fn push(&mut self, instructions: bool, bytes: &[u8]) {
         let text = if instructions {
             &mut self.instructions
@@ -30,9 +40,7 @@ impl Prefix {
             &mut self.content
         };
         let room = self.limit.saturating_sub(text.len());
-        if room > 0 {
-            text.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
-        }
+        text.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
     }
 
     /// A hash of what was kept.

@@ -1,22 +1,23 @@
 //! The prompt's tokens as a response reports them, found while it passes by in pieces.
 //!
 //! A response is JSON, or events whose data lines are; it may be megabytes, and arrives cut
-//! anywhere. So nothing is parsed: strings, escapes and brackets are followed, and of objects named
-//! `usage` the direct numbers are read. An answer that quotes such an object has it inside of a
-//! string, and `prompt_tokens_details` and the like are a level deeper. The state is some 80 bytes.
+//! anywhere. So nothing is parsed: strings and their escapes are followed, which are found sixty-four
+//! bytes at a time, and where one that says `usage` names an object, that object's direct numbers are
+//! read. An answer that quotes such an object has it inside of a string, and `prompt_tokens_details` and
+//! the like are a level deeper. The state is some 80 bytes.
 
-use super::json::plain;
+use super::stops::Stops;
 use crate::values::units::Tokens;
 
 /// Reads a response as it passes.
 #[derive(Clone, Debug, Default)]
 pub struct UsageReader {
     found: Option<Tokens>,
+    /// How many brackets are open from the `usage` object on; 0 outside.
     depth: u32,
-    /// How deep the fields of the `usage` object are that is open.
-    usage: Option<u32>,
     open: Usage,
     place: Place,
+    /// The beginning of a string that pieces of the response, or an escape, have cut.
     name: [u8; NAME],
     length: usize,
 }
@@ -31,7 +32,7 @@ enum Place {
     String,
     Escape,
     /// Behind a string that is a field's name if a colon follows.
-    Named,
+    Named(Field),
     /// Behind the colon.
     Value(Field),
     Number(Field, u32),
@@ -45,6 +46,14 @@ enum Field {
     Cached,
     Other,
 }
+
+const NAMES: [(&[u8], Field); 5] = [
+    (b"usage", Field::Usage),
+    (b"prompt_tokens", Field::Prompt),
+    (b"input_tokens", Field::Input),
+    (b"cache_read_input_tokens", Field::Cached),
+    (b"cache_creation_input_tokens", Field::Cached),
+];
 
 /// What an open `usage` object has said so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,27 +69,67 @@ struct Usage {
 impl UsageReader {
     /// The response goes on with `chunk`.
     pub fn feed(&mut self, chunk: &[u8]) {
-        let mut rest = chunk;
-        while let Some((byte, after)) = rest.split_first() {
-            if self.place == Place::String {
-                let (length, _) = plain(rest);
-                self.spell(rest.get(..length).unwrap_or_default());
-                rest = rest.get(length..).unwrap_or_default();
-                let Some((stop, after)) = rest.split_first() else {
-                    return;
-                };
-                rest = after;
-                self.stop(*stop);
-            } else {
-                rest = after;
-                self.step(*byte);
+        let mut stops = Stops::default();
+        let mut at = 0usize;
+        while let Some(byte) = chunk.get(at) {
+            match self.place {
+                Place::String => {
+                    let stop = stops.next(chunk, at);
+                    let text = chunk.get(at..stop).unwrap_or_default();
+                    self.string(text, chunk.get(stop).copied());
+                    at = stop;
+                }
+                // Nothing matters outside of `usage` but where the next string begins.
+                Place::Between if self.depth == 0 => {
+                    at = stops.next(chunk, at);
+                    if chunk.get(at) == Some(&b'"') {
+                        self.place = Place::String;
+                    }
+                }
+                _ => self.step(*byte),
             }
+            at = at.wrapping_add(1);
         }
     }
 
     /// The last count reported, with what came from the cache; `None` before the first.
     pub fn prompt_tokens(&self) -> Option<Tokens> {
         self.found
+    }
+
+    /// A string goes on with `text`, and then there is `stop`, or the piece ends.
+    fn string(&mut self, text: &[u8], stop: Option<u8>) {
+        self.place = match stop {
+            Some(b'"') => match self.named(text) {
+                Field::Usage => Place::Named(Field::Usage),
+                _ if self.depth == 0 => Place::Between,
+                field => Place::Named(field),
+            },
+            // Names that matter are not escaped by any server; this one is now none of them.
+            Some(b'\\') => {
+                self.length = NAME.wrapping_add(1);
+                Place::Escape
+            }
+            // No string of JSON spans lines; whatever this quote was, the next line starts afresh.
+            Some(b'\n') => {
+                self.length = 0;
+                Place::Between
+            }
+            _ => {
+                self.spell(text);
+                Place::String
+            }
+        };
+    }
+
+    /// What the string names that ends in `rest`.
+    fn named(&mut self, rest: &[u8]) -> Field {
+        if self.length == 0 {
+            return field(rest);
+        }
+        self.spell(rest);
+        let length = std::mem::take(&mut self.length);
+        self.name.get(..length).map_or(Field::Other, field)
     }
 
     fn spell(&mut self, text: &[u8]) {
@@ -91,30 +140,11 @@ impl UsageReader {
         self.length = end;
     }
 
-    /// A byte in a string that is not plain.
-    fn stop(&mut self, byte: u8) {
-        self.place = match byte {
-            b'"' => Place::Named,
-            b'\\' => Place::Escape,
-            // No string of JSON spans lines; whatever this quote was, the next line starts afresh.
-            b'\n' => Place::Between,
-            _ => Place::String,
-        };
-    }
-
     fn step(&mut self, byte: u8) {
         self.place = match (self.place, byte) {
-            (Place::Escape, _) => {
-                // Names that matter are not escaped by any server; this one is now none of them.
-                self.length = NAME.saturating_add(1);
-                Place::String
-            }
-            (_, b'"') => {
-                self.length = 0;
-                Place::String
-            }
-            (Place::Named, b':') => Place::Value(self.field()),
-            (Place::Named | Place::Value(_), b' ' | b'\n' | b'\r' | b'\t') => return,
+            (Place::Escape, _) | (_, b'"') => Place::String,
+            (Place::Named(field), b':') => Place::Value(field),
+            (Place::Named(_) | Place::Value(_), b' ' | b'\n' | b'\r' | b'\t') => return,
             (Place::Value(field), b'0'..=b'9') => Place::Number(field, u32::from(byte & 0xf)),
             (Place::Number(field, value), b'0'..=b'9') => {
                 let next = value.checked_mul(10);
@@ -122,10 +152,11 @@ impl UsageReader {
                 next.map_or(Place::Between, |value| Place::Number(field, value))
             }
             (place, b'{' | b'[') => {
-                self.depth = self.depth.saturating_add(1);
-                if place == Place::Value(Field::Usage) && byte == b'{' && self.usage.is_none() {
-                    self.usage = Some(self.depth);
-                    self.open = Usage::default();
+                let opens = place == Place::Value(Field::Usage) && byte == b'{';
+                match self.depth {
+                    0 if opens => (self.depth, self.open) = (1, Usage::default()),
+                    0 => {}
+                    depth => self.depth = depth.saturating_add(1),
                 }
                 Place::Between
             }
@@ -140,19 +171,9 @@ impl UsageReader {
         };
     }
 
-    fn field(&self) -> Field {
-        match self.name.get(..self.length) {
-            Some(b"usage") => Field::Usage,
-            Some(b"prompt_tokens") => Field::Prompt,
-            Some(b"input_tokens") => Field::Input,
-            Some(b"cache_read_input_tokens" | b"cache_creation_input_tokens") => Field::Cached,
-            _ => Field::Other,
-        }
-    }
-
     fn number(&mut self, place: Place) {
         if let Place::Number(field, value) = place
-            && self.usage == Some(self.depth)
+            && self.depth == 1
         {
             match field {
                 Field::Prompt => self.open.prompt = Some(value),
@@ -164,7 +185,7 @@ impl UsageReader {
     }
 
     fn close(&mut self) {
-        if self.usage == Some(self.depth) {
+        if self.depth == 1 {
             let Usage {
                 prompt,
                 input,
@@ -173,10 +194,16 @@ impl UsageReader {
             let input = input.map(|input| input.saturating_add(cached));
             // The last event of Anthropic's streams may tell of the output only.
             self.found = prompt.or(input).map(Tokens).or(self.found);
-            self.usage = None;
         }
         self.depth = self.depth.saturating_sub(1);
     }
+}
+
+fn field(name: &[u8]) -> Field {
+    NAMES
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map_or(Field::Other, |(_, field)| *field)
 }
 
 #[cfg(test)]

@@ -19,28 +19,25 @@ impl Headers {
     ///
     /// `None` if the block is not one.
     pub fn from_block(block: Vec<u8>) -> Option<Headers> {
-        let word = |at: usize| {
-            let bytes = block.get(at..at.checked_add(4)?)?;
-            Some(u32::from_le_bytes(bytes.try_into().ok()?) as usize)
-        };
-        let count = word(0)?;
-        let sizes_end = count.checked_mul(8)?.checked_add(4)?;
-        if sizes_end > block.len() {
-            return None;
-        }
+        let (count, rest) = block.split_first_chunk::<4>()?;
+        let count = u32::from_le_bytes(*count) as usize;
+        let (sizes, _) = rest.get(..count.checked_mul(8)?)?.as_chunks::<4>();
+        let (pairs, _) = sizes.as_chunks::<2>();
         let mut places = Vec::with_capacity(count);
-        let mut at = sizes_end;
-        let mut next = |size: usize| {
-            let place = at..at.checked_add(size)?;
-            at = place.end.checked_add(1)?;
-            (place.end <= block.len()).then_some(place)
+        // In 64 bits no sum of 32-bit sizes that fit into a block overflows, and no place ends behind
+        // the last one: one look at the end will do.
+        let mut at = (count as u64).wrapping_mul(8).wrapping_add(4);
+        let mut next = |size: [u8; 4]| {
+            let start = at;
+            at = at.wrapping_add(u32::from_le_bytes(size).into());
+            let place = start as usize..at as usize;
+            at = at.wrapping_add(1);
+            place
         };
-        for sizes in (4..sizes_end).step_by(8) {
-            let name = next(word(sizes)?)?;
-            let value = next(word(sizes.checked_add(4)?)?)?;
-            places.push((name, value));
+        for &[name, value] in pairs {
+            places.push((next(name), next(value)));
         }
-        Some(Headers { block, places })
+        (at.saturating_sub(1) <= block.len() as u64).then_some(Headers { block, places })
     }
 
     /// The headers in `pairs`, in their order.
@@ -61,7 +58,7 @@ impl Headers {
         Headers::from_pairs(self.iter().filter(|(name, _)| keep(name)))
     }
 
-    /// How many bytes the names and values take.
+    /// How many bytes the names and values take, with what is told of their places.
     pub fn size(&self) -> usize {
         self.block.len()
     }
@@ -79,9 +76,13 @@ impl Headers {
 
     /// Every value of `name`, in order.
     pub fn all<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        self.iter()
-            .filter(move |(n, _)| n.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value)
+        let same = |place: &Range<usize>| {
+            place.len() == name.len() && self.slice(place).eq_ignore_ascii_case(name.as_bytes())
+        };
+        self.places
+            .iter()
+            .filter(move |(name, _)| same(name))
+            .map(|(_, value)| self.slice(value))
     }
 
     /// Every pair, in order.
