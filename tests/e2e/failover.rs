@@ -133,7 +133,7 @@ async fn an_answer_that_has_begun_is_not_repeated_elsewhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_status_reaches_the_client_and_is_not_retried() {
+async fn a_failure_status_is_retried_down_the_list_and_the_last_reaches_the_client() {
     let world = World::start().await;
     for endpoint in world.fleet.endpoints() {
         endpoint
@@ -149,5 +149,5 @@ async fn a_failure_status_reaches_the_client_and_is_not_retried() {
         .post("/v1/chat/completions", &body)
         .await
         .unwrap();
-    assert_eq!((answer.status.as_u16(), world.forwarded()), (500, 1));
+    assert_eq!((answer.status.as_u16(), world.forwarded()), (500, 3));
 }

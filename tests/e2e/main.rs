@@ -3,12 +3,15 @@
 //! Only what the native scenarios cannot know is tested here: what Envoy makes of the module's
 //! answers. Every test starts its own Envoy with two workers and its own fleet.
 
+mod chaos;
 mod config_mistake;
 mod failover;
 mod framing;
+mod health;
 mod in_flight;
 mod openai;
 mod placement;
 mod refusals;
 mod upgrade;
+mod weights;
 mod world;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use harness::artifact;
 use harness::envoy::{Bootstrap, Envoy, EnvoyOptions};
 use harness::fleet::{Caller, Endpoint, EndpointSpec, Fleet, Speed, Stats};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -31,11 +32,35 @@ impl World {
 
     /// A fleet that takes its time.
     pub async fn with_speed(speed: Speed) -> World {
+        World::with(speed, |_| ()).await
+    }
+
+    /// A fleet that answers at once, and a plugin configuration that `change` has changed.
+    pub async fn configured(change: impl FnOnce(&mut Value)) -> World {
+        World::with(Speed::INSTANT, change).await
+    }
+
+    async fn with(speed: Speed, change: impl FnOnce(&mut Value)) -> World {
         let fleet =
             Fleet::start(&NAMES.map(|name| EndpointSpec::new(name, speed))).expect("a fleet");
         let addresses: Vec<_> = fleet.endpoints().iter().map(Endpoint::address).collect();
-        let envoy = envoy(|bootstrap| bootstrap.move_endpoints(&moves(&addresses))).await;
+        let envoy = envoy(|bootstrap| {
+            let plugin = bootstrap.plugin_configuration().expect("a configuration");
+            let mut document = serde_json::from_str(&plugin).expect("JSON");
+            change(&mut document);
+            bootstrap.set_plugin_configuration(&document.to_string());
+            bootstrap.move_endpoints(&moves(&addresses));
+        })
+        .await;
         World { envoy, fleet }
+    }
+
+    /// Where an endpoint stands, as the metric tells it: 0 is admitting.
+    pub async fn state(&self, endpoint: &Endpoint) -> f64 {
+        let metrics = self.envoy.metrics().await.expect("metrics");
+        let address = endpoint.address().to_string();
+        let labels = [("endpoint", address.as_str())];
+        metrics.sum("junheng_endpoint_state", &labels)
     }
 
     /// A caller that never retries.
