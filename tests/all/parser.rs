@@ -240,8 +240,11 @@ impl Naive {
                     let image = ["image_url", "input_image", "image"].contains(&text);
                     self.counts.images += u32::from(image);
                 }
-                "source" if value["type"] == "text" => {
-                    self.count(value["data"].as_str().unwrap_or_default());
+                "source" => {
+                    self.content(&value["content"]);
+                    if value["type"] == "text" {
+                        self.count(value["data"].as_str().unwrap_or_default());
+                    }
                 }
                 _ => {}
             }

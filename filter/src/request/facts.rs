@@ -310,7 +310,7 @@ impl<'a> Reader<'a> {
     /// A document: its data is text only if its type says so, which may come first or last.
     fn source(&mut self) -> Result<(), Error> {
         self.scan.enter()?;
-        let (mut first, mut kind, mut data) = (true, None, None);
+        let (mut first, mut kind, mut data, mut content) = (true, None, None, false);
         while let Some(name) = self.scan.field(&mut first)? {
             let Some((_, name, then)) = Name::of(&name).among(fields::of(Level::Source)) else {
                 self.scan.skip()?;
@@ -318,12 +318,17 @@ impl<'a> Reader<'a> {
             };
             let taken = match then {
                 Use::Data => data.is_some(),
+                Use::Content => std::mem::replace(&mut content, true),
                 _ => kind.is_some(),
             };
             if taken {
                 return Err(Error::Duplicate {
                     field: name.to_owned(),
                 });
+            }
+            if then == Use::Content {
+                self.value(then).map_err(|error| error.within(name))?;
+                continue;
             }
             if self.scan.kind()? != Kind::String {
                 return Err(Error::wrong_type("a string").within(name));

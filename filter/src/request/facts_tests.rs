@@ -163,6 +163,29 @@ fn a_field_of_the_wrong_type_is_named_by_its_path() {
 }
 
 #[test]
+fn a_document_may_be_made_of_content() {
+    let body = |source: &str| {
+        format!(
+            r#"{{"model":"m","messages":[{{"role":"user","content":[{{"type":"document","source":{source}}}]}}]}}"#
+        )
+    };
+    for (source, letters) in [
+        (r#"{"type":"content","content":"abc"}"#, 3),
+        (
+            r#"{"content":[{"type":"text","text":"abcd"}],"type":"content"}"#,
+            4,
+        ),
+        (r#"{"type":"content","content":null}"#, 0),
+    ] {
+        let facts = read(Api::Messages, body(source).as_bytes(), &Limits::default());
+        assert_eq!(facts.unwrap().text.letters, letters, "{source}");
+    }
+    let twice = body(r#"{"type":"content","content":"a","content":"b"}"#);
+    let error = read(Api::Messages, twice.as_bytes(), &Limits::default()).unwrap_err();
+    assert_eq!(error.code(), "duplicate_parameter");
+}
+
+#[test]
 fn everything_a_model_is_shown_counts_and_data_does_not() {
     let facts = chat(
         br#"{"stream":true,"messages":[{"role":"user","content":[
