@@ -18,6 +18,7 @@ mod attempts;
 mod callbacks;
 mod departures;
 mod limits;
+mod orders;
 mod starting;
 mod vms;
 

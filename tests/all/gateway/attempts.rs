@@ -33,7 +33,7 @@ async fn a_connection_that_went_stale_in_the_pool_is_no_failure_of_its_endpoint(
 }
 
 #[tokio::test]
-async fn a_response_whatever_its_status_is_never_retried() {
+async fn a_response_whatever_its_status_is_not_retried_unasked() {
     let scene = scene(2, guest(PASSING, NEVER), |_| {});
     scene
         .fleet
