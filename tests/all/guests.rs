@@ -99,7 +99,7 @@ fn texts(host: &Host) -> Vec<String> {
 }
 
 /// The guest, built and compiled once for all tests.
-fn module(guest: &str) -> Module {
+pub fn module(guest: &str) -> Module {
     static MODULES: OnceLock<Mutex<HashMap<String, Module>>> = OnceLock::new();
     let mut modules = MODULES
         .get_or_init(Mutex::default)

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::feed::Feed;
+use super::retry::{Policy, RetryOn};
 use super::worker::Worker;
 use super::{fields, flow, upstream};
 use crate::host::{GrpcRequest, Headers, HttpCall};
@@ -53,9 +54,19 @@ async fn answer(worker: &Worker, call: HttpCall) -> Answer {
     let feed = Feed::new(usize::MAX);
     feed.write(call.body.into());
     feed.finish((!call.trailers.is_empty()).then(|| fields::to_map(&call.trailers)));
-    let outcome =
-        upstream::exchange_with(worker, &call.upstream, endpoints, &headers, &feed, 0).await;
-    let (response, lease) = match outcome.result {
+    // A call has no route whose policy it could have; its own headers may order one.
+    let policy = Policy::new(RetryOn::default(), 1);
+    let outcome = upstream::exchange_with(
+        worker,
+        &call.upstream,
+        endpoints,
+        &headers,
+        &feed,
+        policy,
+        &|_| (),
+    )
+    .await;
+    let (response, lease) = match outcome {
         Ok(response) => response,
         Err(refusal) => return failed(refusal.status.as_str(), &refusal.text),
     };

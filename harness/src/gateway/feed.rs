@@ -2,12 +2,16 @@
 //!
 //! A retry needs every byte that was sent before. They are kept up to the body limit; a body that
 //! outgrows it goes on flowing but can no longer be sent twice, which is Envoy's rule too.
+//!
+//! An attempt that is given up may leave a connection that is still to find out. So every reading has
+//! a number, and all but the last find the body abandoned.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -28,8 +32,10 @@ struct State {
     written: usize,
     read: usize,
     end: End,
+    readings: u64,
     reader: Option<Waker>,
     writer: Option<Waker>,
+    waiter: Option<Waker>,
 }
 
 enum End {
@@ -47,6 +53,7 @@ pub struct Abandoned;
 /// One attempt's reading of a [`Feed`] from its start.
 pub struct Reading {
     feed: Rc<Feed>,
+    number: u64,
     next: usize,
     trailers_sent: bool,
 }
@@ -62,8 +69,10 @@ impl Feed {
             written: 0,
             read: 0,
             end: End::NotYet,
+            readings: 0,
             reader: None,
             writer: None,
+            waiter: None,
         })))
     }
 
@@ -84,6 +93,9 @@ impl Feed {
         let mut state = self.0.borrow_mut();
         state.end = trailers.map_or(End::Reached, End::Trailers);
         state.wake_reader();
+        if let Some(waiter) = state.waiter.take() {
+            waiter.wake();
+        }
     }
 
     /// Gives up on the rest: whoever reads it is told, and closes the connection.
@@ -113,11 +125,32 @@ impl Feed {
         self.0.borrow().replayable
     }
 
-    /// A reading from the start. The one before it must be over.
+    /// Waits until `patience` after the end was written; for ever without a patience.
+    pub async fn outwaited(&self, patience: Option<Duration>) {
+        let Some(patience) = patience else {
+            return std::future::pending().await;
+        };
+        poll_fn(|cx| {
+            let mut state = self.0.borrow_mut();
+            if matches!(state.end, End::Reached | End::Trailers(_)) {
+                return Poll::Ready(());
+            }
+            state.waiter = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        tokio::time::sleep(patience).await;
+    }
+
+    /// A reading from the start, which puts an end to the one before it.
     pub fn read(self: &Rc<Self>) -> Reading {
-        self.0.borrow_mut().read = 0;
+        let mut state = self.0.borrow_mut();
+        state.read = 0;
+        state.readings += 1;
+        state.wake_reader();
         Reading {
             feed: Rc::clone(self),
+            number: state.readings,
             next: 0,
             trailers_sent: false,
         }
@@ -142,6 +175,9 @@ impl Body for Reading {
     ) -> Poll<Option<Result<Frame<Bytes>, Abandoned>>> {
         let feed = Rc::clone(&self.feed);
         let state = &mut *feed.0.borrow_mut();
+        if self.number != state.readings {
+            return Poll::Ready(Some(Err(Abandoned)));
+        }
         if let Some(chunk) = state.chunks.get(self.next - state.forgotten).cloned() {
             self.next += 1;
             state.read += chunk.len();
@@ -202,6 +238,16 @@ mod tests {
         assert_eq!(feed.read().size_hint().exact(), Some(4));
         assert_eq!(all(feed.read()).await, b"abcd");
         assert_eq!(all(feed.read()).await, b"abcd");
+    }
+
+    #[tokio::test]
+    async fn a_second_reading_ends_the_first() {
+        let feed = Feed::new(4);
+        feed.write(Bytes::from_static(b"ab"));
+        feed.finish(None);
+        let (first, second) = (feed.read(), feed.read());
+        assert_eq!(first.collect().await.unwrap_err(), Abandoned);
+        assert_eq!(all(second).await, b"ab");
     }
 
     #[tokio::test]

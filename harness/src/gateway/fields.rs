@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri, Version, request, response};
 
+use super::retry;
 use crate::host::Headers;
 
 /// Fields of one connection only (RFC 9110 §7.6.1), which no proxy passes on.
@@ -38,6 +39,9 @@ pub fn of_request(head: &request::Parts, upgrade: bool, client: SocketAddr) -> H
         } else {
             !is_hop_by_hop(name)
         };
+        // What orders retries is a filter's to say. This machine's own clients are Envoy's "internal"
+        // ones, as in the configuration that Junheng ships.
+        let kept = kept && (client.ip().is_loopback() || !retry::is_order(name));
         // The gateway itself says "100 Continue", so the upstream must not be asked to.
         if kept && name != header::HOST && name != header::EXPECT {
             fields.add(name, value);
@@ -141,4 +145,19 @@ fn request_id() -> String {
         c >> 48,
         c & 0xffff_ffff_ffff
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_stranger_orders_retries() {
+        let request = http::Request::get("/").header("x-envoy-max-retries", "9");
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        for (client, ordered) in [("127.0.0.1:1", Some("9")), ("192.0.2.1:1", None)] {
+            let fields = of_request(&head, false, client.parse().unwrap());
+            assert_eq!(fields.text("x-envoy-max-retries"), ordered, "{client}");
+        }
+    }
 }

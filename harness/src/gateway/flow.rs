@@ -63,8 +63,7 @@ where
                 Step::End(end) => return Err(end),
                 Step::Pause if self.ended => {
                     let decided = tokio::time::timeout(self.idle, stream.decided(self.side)).await;
-                    decided
-                        .unwrap_or_else(|_| refuse(StatusCode::GATEWAY_TIMEOUT, "stream timeout"))
+                    decided.unwrap_or_else(|_| idle())
                 }
                 Step::Pause => tokio::select! {
                     biased;
@@ -96,8 +95,12 @@ where
     async fn advance(&mut self, holding: bool) -> Step {
         let Ok(frame) = tokio::time::timeout(self.idle, self.body.frame()).await else {
             return match self.side {
-                Side::Request => refuse(StatusCode::REQUEST_TIMEOUT, "request timeout"),
-                Side::Response => refuse(StatusCode::GATEWAY_TIMEOUT, "stream timeout"),
+                Side::Request => refuse(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "request timeout",
+                    "request_overall_timeout",
+                ),
+                Side::Response => idle(),
             };
         };
         match frame {
@@ -110,6 +113,7 @@ where
                 Side::Response => refuse(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "upstream reset before the end of its response",
+                    "upstream_reset_after_response_started{protocol_error}",
                 ),
             },
             Some(Ok(frame)) => match frame.into_data() {
@@ -127,10 +131,16 @@ where
     fn chunk(&mut self, chunk: Bytes, holding: bool) -> Step {
         if holding && self.stream.held(self.side) + chunk.len() > self.limit {
             return match self.side {
-                Side::Request => refuse(StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large"),
-                Side::Response => {
-                    refuse(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
-                }
+                Side::Request => refuse(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "Payload Too Large",
+                    "request_payload_too_large",
+                ),
+                Side::Response => refuse(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "Internal Server Error",
+                    "response_payload_too_large",
+                ),
             };
         }
         let last = self.body.is_end_stream();
@@ -145,8 +155,12 @@ where
     }
 }
 
-fn refuse(status: StatusCode, text: &str) -> Step {
-    Step::End(End::Refuse(Refusal::new(status, text)))
+fn refuse(status: StatusCode, text: &'static str, details: &'static str) -> Step {
+    Step::End(End::Refuse(Refusal::new(status, text, details)))
+}
+
+fn idle() -> Step {
+    Step::End(End::Refuse(Refusal::idle()))
 }
 
 /// All of a body up to `limit` bytes; none if it breaks or is longer.

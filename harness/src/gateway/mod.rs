@@ -15,6 +15,7 @@ mod fields;
 mod flow;
 mod pool;
 mod relay;
+mod retry;
 mod serve;
 mod stall;
 mod stream;
@@ -28,6 +29,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 pub use clusters::Clusters;
+pub use retry::RetryOn;
 pub use upstream::DESTINATION;
 
 use crate::host::{self, Host, Module, StartError, Trap};
@@ -54,8 +56,10 @@ pub struct GatewayOptions {
     pub default_cluster: Option<String>,
     /// Bytes of a body that may be held back, or kept for a retry; a longer request is 413.
     pub body_limit: usize,
-    /// Attempts after the first that bring no response.
+    /// Attempts after the first, unless a request's `x-envoy-max-retries` says how many.
     pub retries: u32,
+    /// What is repeated, beside what a request's `x-envoy-retry-on` adds.
+    pub retry_on: RetryOn,
     /// How long connecting to an endpoint may take.
     pub connect_timeout: Duration,
     /// How long a stream may go without a byte moving.
@@ -84,6 +88,7 @@ impl GatewayOptions {
             default_cluster: None,
             body_limit: 1 << 20,
             retries: 2,
+            retry_on: RetryOn::UNANSWERED,
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(300),
             header_timeout: Duration::from_secs(60),
@@ -182,7 +187,7 @@ impl Gateway {
         &self.shared.host
     }
 
-    /// How many attempts followed a first one that brought no response.
+    /// How many attempts followed a first one.
     pub fn retries(&self) -> u64 {
         self.shared
             .counters

@@ -42,10 +42,14 @@ pub enum AttemptError {
     ConnectTimeout,
     /// The connection broke before the response's headers.
     Reset,
+    /// What came is no HTTP.
+    Protocol,
+    /// No headers within the time that the request allows an attempt.
+    PerTryTimeout,
 }
 
 impl AttemptError {
-    /// Envoy's name for the reason.
+    /// The reason as Envoy tells the client.
     pub fn reason(self) -> &'static str {
         match self {
             AttemptError::Refused => {
@@ -53,6 +57,21 @@ impl AttemptError {
             }
             AttemptError::ConnectTimeout => "connection timeout",
             AttemptError::Reset => "connection termination",
+            AttemptError::Protocol => "protocol error",
+            AttemptError::PerTryTimeout => "upstream request timeout",
+        }
+    }
+
+    /// The reason in Envoy's response code details.
+    pub fn details(self) -> &'static str {
+        match self {
+            AttemptError::Refused => {
+                "remote_connection_failure|delayed_connect_error:_Connection_refused"
+            }
+            AttemptError::ConnectTimeout => "connection_timeout",
+            AttemptError::Reset => "connection_termination",
+            AttemptError::Protocol => "protocol_error",
+            AttemptError::PerTryTimeout => "upstream_per_try_timeout",
         }
     }
 }
@@ -65,7 +84,8 @@ impl Pool {
         })
     }
 
-    /// Sends one request to `address` and waits for the response's headers.
+    /// Sends one request to `address` and waits for the response's headers, no longer than `patience`
+    /// once it is connected and all of the request is there, which is from when Envoy counts too.
     ///
     /// A kept connection that turns out to be closed says nothing about the endpoint: servers close
     /// idle connections whenever they like (RFC 9112 §9.3.1). The request then goes once more, to
@@ -75,15 +95,16 @@ impl Pool {
         address: SocketAddr,
         head: &request::Parts,
         feed: &Rc<Feed>,
+        patience: Option<Duration>,
     ) -> Result<(Response<Incoming>, Lease), AttemptError> {
         if let Some(sender) = self.kept(address) {
-            match self.send_over(sender, address, head, feed).await {
+            match self.send_over(sender, address, head, feed, patience).await {
                 Err(AttemptError::Reset) if feed.replayable() => {}
                 outcome => return outcome,
             }
         }
         let sender = self.connect(address).await?;
-        self.send_over(sender, address, head, feed).await
+        self.send_over(sender, address, head, feed, patience).await
     }
 
     async fn send_over(
@@ -92,12 +113,19 @@ impl Pool {
         address: SocketAddr,
         head: &request::Parts,
         feed: &Rc<Feed>,
+        patience: Option<Duration>,
     ) -> Result<(Response<Incoming>, Lease), AttemptError> {
         let request = Request::from_parts(head.clone(), feed.read());
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|_| AttemptError::Reset)?;
+        let response = tokio::select! {
+            biased;
+            response = sender.send_request(request) => response,
+            // To stop waiting closes the connection.
+            () = feed.outwaited(patience) => return Err(AttemptError::PerTryTimeout),
+        };
+        let response = response.map_err(|error| match error.is_parse() {
+            true => AttemptError::Protocol,
+            false => AttemptError::Reset,
+        })?;
         Ok((
             response,
             Lease {

@@ -106,7 +106,10 @@ impl<B: Body<Data = Bytes> + Unpin> Tail<B> {
                 end = stream.ended() => Err(end),
                 next = self.flow.next() => next,
             };
-            if next.is_err() {
+            if let Err(end) = next {
+                if let End::Refuse(refusal) = end {
+                    stream.fail(&refusal);
+                }
                 return Some(Err(Broken));
             }
         }

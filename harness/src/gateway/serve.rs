@@ -23,7 +23,7 @@ use super::fields;
 use super::flow::Flow;
 use super::relay::{self, AnyBody, Broken, Relay};
 use super::stream::{End, Refusal, Stream};
-use super::upstream::{self, Outcome};
+use super::upstream::{self, Attempt};
 use super::worker::Worker;
 use crate::host::{LocalResponse, Side, StreamInfo};
 
@@ -88,16 +88,17 @@ async fn forward(
     let feed = Feed::new(worker.shared.options.body_limit);
     let pump = Pump::start(request, &feed).await;
     let started = Instant::now();
+    let tell = |attempt: Attempt<'_>| tell(stream, attempt);
     let outcome = tokio::select! {
         biased;
         end = stream.ended() => return Err(end),
-        outcome = tokio::time::timeout(worker.shared.options.idle_timeout, upstream::exchange(worker, &fields, &feed)) => {
-            let outcome = outcome.map_err(|_| End::Refuse(Refusal::new(StatusCode::GATEWAY_TIMEOUT, "stream timeout")));
-            outcome?
-        }
+        outcome = tokio::time::timeout(
+            worker.shared.options.idle_timeout,
+            upstream::exchange(worker, &fields, &feed, &tell),
+        ) => outcome.unwrap_or_else(|_| Err(Refusal::idle())),
     };
-    tell(stream, &outcome);
-    let (upstream, lease) = outcome.result.map_err(End::Refuse)?;
+    let (upstream, lease) = outcome.map_err(End::Refuse)?;
+    stream.details("via_upstream");
     let (mut head, body) = upstream.into_parts();
     let server = head
         .extensions
@@ -167,22 +168,23 @@ async fn pump(mut request: Flow<Incoming>, feed: Rc<Feed>) {
     }
 }
 
-/// Tells the guest where the request went, as Envoy's attributes have it.
-fn tell(stream: &Stream, outcome: &Outcome) {
+/// Tells the guest where the request goes now, as Envoy's attributes have it.
+fn tell(stream: &Stream, attempt: Attempt<'_>) {
+    let Attempt {
+        number,
+        address,
+        cluster,
+    } = attempt;
     stream.property(
         &["upstream", "request_attempt_count"],
-        &outcome.attempts.to_le_bytes(),
+        &number.to_le_bytes(),
     );
-    if let Some(address) = outcome.address {
-        stream.property(&["upstream", "address"], address.to_string().as_bytes());
-        stream.property(
-            &["upstream", "port"],
-            &u64::from(address.port()).to_le_bytes(),
-        );
-    }
-    if let Some(cluster) = &outcome.cluster {
-        stream.property(&["xds", "cluster_name"], cluster.as_bytes());
-    }
+    stream.property(&["upstream", "address"], address.to_string().as_bytes());
+    stream.property(
+        &["upstream", "port"],
+        &u64::from(address.port()).to_le_bytes(),
+    );
+    stream.property(&["xds", "cluster_name"], cluster.as_bytes());
 }
 
 /// Joins both ends of an upgraded connection; the stream lasts as long as they talk.
@@ -219,6 +221,7 @@ async fn tunnel(
 
 /// An answer of the gateway's own: the guest's response callbacks see it as they see any.
 async fn refuse(stream: Rc<Stream>, refusal: Refusal) -> Result<Response<AnyBody>, Broken> {
+    stream.fail(&refusal);
     if stream.responded() {
         return Ok(plain(refusal));
     }
@@ -249,9 +252,9 @@ fn malformed(head: &request::Parts) -> Option<Refusal> {
     let hosts = head.headers.get_all(HOST).iter().count();
     let without_host = hosts == 0 && head.uri.authority().is_none();
     if without_host || hosts > 1 {
-        return Some(Refusal::new(StatusCode::BAD_REQUEST, "Bad Request"));
+        return Some(Refusal::new(StatusCode::BAD_REQUEST, "Bad Request", ""));
     }
-    (head.method == Method::CONNECT).then(|| Refusal::new(StatusCode::FORBIDDEN, ""))
+    (head.method == Method::CONNECT).then(|| Refusal::new(StatusCode::FORBIDDEN, "", ""))
 }
 
 fn info(head: &request::Parts, ends: Ends) -> StreamInfo {
@@ -269,7 +272,7 @@ fn info(head: &request::Parts, ends: Ends) -> StreamInfo {
 }
 
 fn vm_down() -> Refusal {
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "")
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "", "wasm_fail_stream")
 }
 
 fn replied(reply: LocalResponse) -> Response<AnyBody> {

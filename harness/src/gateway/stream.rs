@@ -1,6 +1,7 @@
 //! One stream between the gateway and its VM: callbacks in, waiting for what the guest decides later,
 //! and the promise that the guest learns of the end, however it comes.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -18,6 +19,8 @@ pub struct Stream {
     generation: u64,
     signals: Rc<Signals>,
     responded: Cell<bool>,
+    /// Whether somebody here ended it. Who else could have is the client.
+    over: Cell<bool>,
 }
 
 /// What becomes of one half of a stream for now.
@@ -48,7 +51,9 @@ pub enum End {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub status: StatusCode,
-    pub text: String,
+    pub text: Cow<'static, str>,
+    /// Envoy's response code details.
+    pub details: Cow<'static, str>,
 }
 
 /// What was decided outside of the stream's own callbacks.
@@ -61,11 +66,25 @@ pub struct Signals {
 }
 
 impl Refusal {
-    pub fn new(status: StatusCode, text: impl Into<String>) -> Refusal {
+    pub fn new(
+        status: StatusCode,
+        text: impl Into<Cow<'static, str>>,
+        details: impl Into<Cow<'static, str>>,
+    ) -> Refusal {
         Refusal {
             status,
             text: text.into(),
+            details: details.into(),
         }
+    }
+
+    /// No byte moved for too long.
+    pub fn idle() -> Refusal {
+        Refusal::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "stream timeout",
+            "stream_idle_timeout",
+        )
     }
 }
 
@@ -80,6 +99,7 @@ impl Stream {
             generation,
             signals,
             responded: Cell::new(false),
+            over: Cell::new(false),
         }))
     }
 
@@ -150,6 +170,17 @@ impl Stream {
         }
     }
 
+    /// Tells the guest where its response comes from, or what became of it: Envoy's response code details.
+    pub fn details(&self, details: &str) {
+        self.property(&["response", "code_details"], details.as_bytes());
+    }
+
+    /// Tells the guest why the gateway ends the stream, before it learns that it does.
+    pub fn fail(&self, refusal: &Refusal) {
+        self.over.set(true);
+        self.details(&refusal.details);
+    }
+
     /// Waits until the guest lets `side` go or the stream ends.
     pub async fn decided(&self, side: Side) -> Step {
         loop {
@@ -185,6 +216,7 @@ impl Stream {
 
     /// Ends the stream in the VM.
     pub fn close(&self) {
+        self.over.set(true);
         self.worker.close(self.id, self.generation);
     }
 
@@ -202,7 +234,10 @@ impl Stream {
             Ok(Verdict::Continue) => Step::Continue,
             Ok(Verdict::Pause) => Step::Pause,
             Ok(Verdict::Reply(reply)) => Step::End(End::Reply(reply)),
-            Ok(Verdict::Close) => Step::End(End::Reset),
+            Ok(Verdict::Close) => {
+                self.over.set(true);
+                Step::End(End::Reset)
+            }
             Err(Gone) => Step::End(End::Gone),
         }
     }
@@ -217,6 +252,9 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        if !self.over.get() && self.signals.end.borrow().is_none() {
+            self.details("downstream_remote_disconnect");
+        }
         self.close();
     }
 }

@@ -1,127 +1,135 @@
 //! A request's attempts: which endpoints, in which order, and when to give up.
 //!
-//! An attempt that brought no response (refused, timed out at connecting, reset before the headers)
-//! is repeated at the next endpoint. A response, whatever its status, never is: a generation that a
-//! client may already be paying for is not started twice.
+//! What is repeated, and how often, the [`Policy`] says: the route's, with what the request itself
+//! orders. An attempt goes to the next endpoint at once: another machine is nothing to wait for.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use http::{Response, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 
 use super::clusters::Plan;
 use super::feed::Feed;
-use super::fields;
 use super::pool::{AttemptError, Lease};
+use super::retry::Policy;
 use super::stream::Refusal;
 use super::worker::Worker;
+use super::{fields, retry};
 use crate::host::Headers;
 
 /// The endpoints to try, best first, as the Gateway API's endpoint picker protocol names the header.
 pub const DESTINATION: &str = "x-gateway-destination-endpoint";
 
-/// How a request fared.
-pub struct Outcome {
-    /// The response, or what to say instead.
-    pub result: Result<(Response<Incoming>, Lease), Refusal>,
-    /// The endpoint of the last attempt.
-    pub address: Option<SocketAddr>,
-    /// How many attempts there were.
-    pub attempts: u64,
-    /// The cluster, if it was known.
-    pub cluster: Option<String>,
+/// A response, or what to say instead.
+pub type Outcome = Result<(Response<Incoming>, Lease), Refusal>;
+
+/// An attempt that begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    /// The first is 1.
+    pub number: u64,
+    /// The endpoint.
+    pub address: SocketAddr,
+    /// Its cluster.
+    pub cluster: &'a str,
 }
 
-/// Sends the request that `request` describes to the cluster that its headers choose.
-pub async fn exchange(worker: &Worker, request: &Headers, feed: &Rc<Feed>) -> Outcome {
+/// Sends the request that `request` describes to the cluster that its headers choose; `tell` hears of
+/// every attempt.
+pub async fn exchange(
+    worker: &Worker,
+    request: &Headers,
+    feed: &Rc<Feed>,
+    tell: &dyn Fn(Attempt<'_>),
+) -> Outcome {
     let options = &worker.shared.options;
     let cluster = request
         .text(&options.cluster_header)
         .or(options.default_cluster.as_deref());
-    let Some((name, endpoints)) = cluster.and_then(|name| options.clusters.get_key_value(name))
-    else {
-        return Outcome::none(None, Refusal::new(StatusCode::SERVICE_UNAVAILABLE, ""));
-    };
-    exchange_with(worker, name, endpoints, request, feed, options.retries).await
+    let cluster = cluster.and_then(|name| options.clusters.get_key_value(name));
+    let (name, endpoints) = cluster.ok_or_else(|| unavailable("", "cluster_not_found"))?;
+    let policy = Policy::new(options.retry_on, options.retries);
+    exchange_with(worker, name, endpoints, request, feed, policy, tell).await
 }
 
-/// Sends a request to one of `endpoints`, with at most `retries` further attempts.
+/// Sends a request to one of `endpoints`, and to others as `policy` and the request's own orders say.
 pub async fn exchange_with(
     worker: &Worker,
     cluster: &str,
     endpoints: &[SocketAddr],
     request: &Headers,
     feed: &Rc<Feed>,
-    retries: u32,
+    policy: Policy,
+    tell: &dyn Fn(Attempt<'_>),
 ) -> Outcome {
-    let cluster = Some(cluster.to_owned());
-    let Some(head) = fields::to_request(request) else {
-        return Outcome::none(
-            cluster,
-            Refusal::new(StatusCode::BAD_REQUEST, "Bad Request"),
-        );
-    };
+    let mut head = fields::to_request(request).ok_or_else(|| {
+        let details = "filter_removed_required_request_headers";
+        Refusal::new(StatusCode::BAD_REQUEST, "Bad Request", details)
+    })?;
+    retry::consume(&mut head.headers);
+    let policy = policy.ordered_by(request);
     let counters = &worker.shared.counters;
     let plan = Plan::new(endpoints, request.text(DESTINATION), &worker.turn);
-    let (mut last, mut attempts) = (None, 0);
-    for address in plan.take(retries as usize + 1) {
-        attempts += 1;
+    for (address, number) in plan.zip(1..) {
+        tell(Attempt {
+            number,
+            address,
+            cluster,
+        });
         counters.upstream_requests.fetch_add(1, Relaxed);
         counters
             .upstream_retries
-            .fetch_add(u64::from(attempts > 1), Relaxed);
-        match worker.pool.send(address, &head, feed).await {
-            Ok(response) => {
-                return Outcome {
-                    result: Ok(response),
-                    address: Some(address),
-                    attempts,
-                    cluster,
-                };
+            .fetch_add(u64::from(number > 1), Relaxed);
+        let sent = worker
+            .pool
+            .send(address, &head, feed, policy.per_try_timeout)
+            .await;
+        let covered = match &sent {
+            Ok((response, _)) => policy.covers_response(response),
+            Err(error) => {
+                counters.upstream_failures.fetch_add(1, Relaxed);
+                policy.covers_error(*error)
             }
-            Err(error) => last = Some((address, error)),
+        };
+        if !covered || number > u64::from(policy.retries) || !feed.replayable() {
+            return sent.map_err(|error| refusal(error, number));
         }
-        counters.upstream_failures.fetch_add(1, Relaxed);
-        if !feed.replayable() {
-            break;
-        }
-    }
-    match last {
-        None => Outcome::none(
-            cluster,
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "no healthy upstream"),
-        ),
-        Some((address, error)) => Outcome {
-            result: Err(refusal(error, attempts)),
-            address: Some(address),
-            attempts,
-            cluster,
-        },
-    }
-}
-
-impl Outcome {
-    fn none(cluster: Option<String>, refusal: Refusal) -> Outcome {
-        Outcome {
-            result: Err(refusal),
-            address: None,
-            attempts: 0,
-            cluster,
+        // Unread bodies are not worth reading: dropping one closes its connection.
+        if let Ok((response, lease)) = sent
+            && response.body().is_end_stream()
+        {
+            lease.give_back();
         }
     }
+    Err(unavailable("no healthy upstream", "no_healthy_upstream"))
 }
 
 fn refusal(error: AttemptError, attempts: u64) -> Refusal {
+    let reason = error.reason();
+    if error == AttemptError::PerTryTimeout {
+        return Refusal::new(StatusCode::GATEWAY_TIMEOUT, reason, error.details());
+    }
     let how = if attempts > 1 {
         "retried and the latest reset reason"
     } else {
         "reset reason"
     };
-    let text = format!(
-        "upstream connect error or disconnect/reset before headers. {how}: {}",
-        error.reason()
-    );
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text)
+    let status = match error {
+        AttemptError::Protocol => StatusCode::BAD_GATEWAY,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Refusal::new(
+        status,
+        format!("upstream connect error or disconnect/reset before headers. {how}: {reason}"),
+        format!(
+            "upstream_reset_before_response_started{{{}}}",
+            error.details()
+        ),
+    )
+}
+
+fn unavailable(text: &'static str, details: &'static str) -> Refusal {
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text, details)
 }
