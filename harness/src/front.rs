@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::artifact;
 use crate::config::{self, Config};
 use crate::envoy::{self, Envoy, EnvoyOptions};
-use crate::gateway::{self, Gateway, GatewayOptions};
+use crate::gateway::{self, Gateway, GatewayOptions, RetryOn};
 use crate::host::{self, Module};
 
 /// Which of the two.
@@ -118,6 +118,7 @@ pub fn embedded_with(
     options.body_limit = 16 << 20;
     options.connect_timeout = Duration::from_millis(500);
     options.idle_timeout = Duration::from_secs(900);
+    options.retry_on = RetryOn::default();
     change(&mut options);
     Gateway::start(options).map_err(|error| match error {
         gateway::Error::Start(error) => refused(config, &error),
