@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
-use crate::world::{World, read_to_end, read_until};
+use crate::world::{World, eventually, read_to_end, read_until};
 
 /// Both workers have connections, and several requests are on their way at any time.
 const CALLERS: usize = 8;
@@ -130,6 +130,49 @@ async fn an_answer_that_has_begun_is_not_repeated_elsewhere() {
     let rest = read_to_end(&mut client).await;
     assert!(!rest.contains("[DONE]"), "{rest}");
     assert_eq!(world.forwarded(), 1);
+}
+
+/// Nobody retries what has begun, so this is told by Envoy's response code details alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_an_endpoint_breaks_off_trip_it_and_those_that_clients_leave_do_not() {
+    let world = World::with_speed(Speed::FAST).await;
+    let body = r#"{"model":"qwen2.5-7b","stream":true,"max_tokens":10000,"messages":[{"role":"user","content":"Count."}]}"#;
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let open = async |count: usize| {
+        let mut clients = Vec::new();
+        for _ in 0..count {
+            let mut client = world.connect().await;
+            client.write_all(request.as_bytes()).await.unwrap();
+            read_until(&mut client, "data: ").await;
+            clients.push(client);
+        }
+        clients
+    };
+    let trips = async |name: &str| {
+        let metrics = world.envoy.metrics().await.unwrap();
+        let address = world.endpoint(name).address().to_string();
+        metrics.sum("junheng_endpoint_trips", &[("endpoint", address.as_str())])
+    };
+    drop(open(24).await);
+    let idle = async || world.stats().map(|stats| stats.in_flight).sum::<u64>();
+    eventually("all clients gone", idle, |left| *left == 0).await;
+    let clients = open(24).await;
+    let victim = "small-1";
+    assert!(world.endpoint(victim).stats().in_flight >= 5);
+    world.endpoint(victim).order(Order::Kill).unwrap();
+    eventually(
+        "a trip",
+        async || trips(victim).await,
+        |trips| *trips == 1.0,
+    )
+    .await;
+    for other in ["small-2", "small-3"] {
+        assert_eq!(trips(other).await, 0.0, "{other}");
+    }
+    drop(clients);
 }
 
 #[tokio::test(flavor = "multi_thread")]
