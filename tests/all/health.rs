@@ -79,7 +79,7 @@ fn each_endpoint_is_asked_once_an_interval_by_the_whole_proxy(on: On) {
 fn three_failures_leave_an_endpoint_out_and_two_passes_ramp_it_up_again(on: On) {
     let mut proxy = proxy(on, &config(json!({})), WORKERS);
     let dead = ENDPOINTS[1];
-    live(&mut *proxy, Duration::from_secs(40), |endpoint| {
+    live(&mut *proxy, Duration::from_secs(32), |endpoint| {
         if endpoint == dead { 503 } else { 200 }
     });
     assert_eq!(used(&mut *proxy), [ENDPOINTS[0], ENDPOINTS[2]]);

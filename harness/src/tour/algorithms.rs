@@ -148,9 +148,11 @@ async fn in_session(caller: &Arc<Caller>, session: usize) -> Result<String, Stri
     served(caller.send(request).await)
 }
 
-/// Gives the first pool a way to balance, and its endpoints weights.
+/// Gives the first pool a way to balance, and its endpoints weights that stay.
 fn balance(document: &mut Value, balance: Value, weights: [u64; 3]) {
     document["pools"][0]["balance"] = balance;
+    // What is claimed is how an algorithm goes by its weights, not how weights go by load.
+    document["pools"][0]["load"] = json!({"weights": false});
     if let Some(endpoints) = document["pools"][0]["endpoints"].as_array_mut() {
         for (endpoint, weight) in endpoints.iter_mut().zip(weights) {
             endpoint["weight"] = json!(weight);
