@@ -9,6 +9,7 @@ mod route;
 
 use checks::{each, header_name, unique, within};
 
+use super::read::{Json, Read};
 use super::wire;
 use super::{Config, HashKey, ModelPattern, Pool, Readers, Route};
 
@@ -22,12 +23,31 @@ const PROMPT_KEY_BYTES_DEFAULT: u32 = 1024;
 
 /// A mistake in a configuration: where it is, and what is wrong and would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {problem}")]
+#[error("{}: {problem}", if path.is_empty() { "configuration" } else { path })]
 pub struct Error {
-    /// The path of the value, like `pools[1].endpoints[0].address`; `configuration` for the whole.
+    /// The path of the value, like `pools[1].endpoints[0].address`; empty for the whole.
     pub path: String,
     /// What is wrong, and what would be right.
     pub problem: String,
+}
+
+impl Error {
+    /// The same, of a value that is in the object's field `name`.
+    #[cold]
+    pub(super) fn within(mut self, name: &str) -> Error {
+        let dot = match self.path.bytes().next() {
+            None | Some(b'[') => "",
+            Some(_) => ".",
+        };
+        self.path = format!("{name}{dot}{}", self.path);
+        self
+    }
+
+    /// The same, of the array's item `index`.
+    #[cold]
+    pub(super) fn at(self, index: usize) -> Error {
+        self.within(&format!("[{index}]"))
+    }
 }
 
 type Result<T> = std::result::Result<T, Error>;
@@ -92,32 +112,15 @@ pub(super) fn config(json: &[u8]) -> Result<Config> {
 
 fn document(json: &[u8]) -> Result<wire::Document> {
     if json.iter().all(u8::is_ascii_whitespace) {
-        return wrong(
-            "configuration",
-            "is empty; give an object with `pools` and `routes`",
-        );
+        return wrong("", "is empty; give an object with `pools` and `routes`");
     }
-    serde_json::from_slice(json).map_err(|error| {
-        let path = place::at(json, error.line(), error.column());
-        Error {
-            path: if path.is_empty() {
-                "configuration".into()
-            } else {
-                path
-            },
-            problem: worded(&error),
-        }
-    })
-}
-
-/// The error's text, of a value that is wrong without its line and column: a configuration that came as YAML
-/// has others, and its path says it better. Where the JSON itself is broken they are all there is.
-fn worded(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.rsplit_once(" at line ") {
-        Some((problem, _)) if error.is_data() => problem.to_owned(),
-        _ => text,
-    }
+    let tree: Json = serde_json::from_slice(json).map_err(|error| Error {
+        path: place::at(json, error.line(), error.column()),
+        problem: error.to_string(),
+    })?;
+    let mut document = wire::Document::default();
+    document.read(tree)?;
+    Ok(document)
 }
 
 /// How much of a prompt makes its key; an error where nothing would use it.
