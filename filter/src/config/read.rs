@@ -183,7 +183,7 @@ fn natural(json: Json, most: u64, integer: &str) -> Result<u64, Error> {
     }
 }
 
-/// Names for names, as they are written. One that stands there twice is refused, where a map would take the last.
+/// Names for names, sorted. One that stands there twice is refused, where a map would take the last.
 #[derive(Debug, Default)]
 pub struct Names(pub Vec<(String, String)>);
 
@@ -193,12 +193,12 @@ impl Read for Names {
             return Err(json.is_not(format_args!("an object of names")));
         };
         for (name, value) in pairs {
-            if self.0.iter().any(|(known, _)| *known == name) {
+            let Err(place) = self.0.binary_search_by(|(known, _)| known.cmp(&name)) else {
                 return Err(duplicate(&name));
-            }
+            };
             let mut text = String::new();
             text.read(value).map_err(|error| error.within(&name))?;
-            self.0.push((name, text));
+            self.0.insert(place, (name, text));
         }
         Ok(())
     }

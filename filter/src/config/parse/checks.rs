@@ -12,7 +12,7 @@ pub(super) fn each<W, T>(
     path: &str,
     count: std::ops::RangeInclusive<usize>,
     items: &[W],
-    parse: impl Fn(&str, &W) -> Result<T>,
+    parse: &dyn Fn(&str, &W) -> Result<T>,
 ) -> Result<Vec<T>> {
     if !count.contains(&items.len()) {
         return wrong(
@@ -25,11 +25,11 @@ pub(super) fn each<W, T>(
             ),
         );
     }
-    items
-        .iter()
-        .enumerate()
-        .map(|(index, item)| parse(&format!("{path}[{index}]"), item))
-        .collect()
+    let mut parsed = Vec::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        parsed.push(parse(&format!("{path}[{index}]"), item)?);
+    }
+    Ok(parsed)
 }
 
 pub(super) fn unique<'a>(

@@ -61,9 +61,9 @@ fn wrong<T>(path: impl Into<String>, problem: impl Into<String>) -> Result<T> {
 
 pub(super) fn config(json: &[u8]) -> Result<Config> {
     let document = document(json)?;
-    let pools = each("pools", 1..=POOLS, &document.pools, pool::pool)?;
+    let pools = each("pools", 1..=POOLS, &document.pools, &pool::pool)?;
     unique("pools", "name", pools.iter().map(|pool| pool.name.as_str()))?;
-    let routes = each("routes", 1..=ROUTES, &document.routes, |path, route_| {
+    let routes = each("routes", 1..=ROUTES, &document.routes, &|path, route_| {
         route::route(path, route_, &pools)
     })?;
     let routes: Vec<Route> = routes
@@ -193,10 +193,7 @@ fn models(pools: &[Pool], routes: &[Route]) -> Vec<String> {
         .iter()
         .flat_map(|route| &route.alias)
         .flat_map(|(from, to)| [from, to]);
-    let mut all: Vec<String> = named.chain(aliases).cloned().collect();
-    all.sort_unstable();
-    all.dedup();
-    all
+    sorted(named.chain(aliases).map(String::as_str))
 }
 
 /// Every header that is named, and the path: what is kept of a request while its body is awaited.
@@ -209,13 +206,22 @@ fn looked_at(pools: &[Pool], routes: &[Route], tenant: Option<&str>) -> Vec<Stri
         .iter()
         .flat_map(|route| &route.matches.headers)
         .map(|(name, _)| name.as_str());
-    let all = [":path"]
-        .into_iter()
-        .chain(tenant)
-        .chain(hashed)
-        .chain(matched);
-    let mut all: Vec<String> = all.map(str::to_owned).collect();
-    all.sort_unstable();
-    all.dedup();
-    all
+    sorted(
+        [":path"]
+            .into_iter()
+            .chain(tenant)
+            .chain(hashed)
+            .chain(matched),
+    )
+}
+
+/// Each of `names` once, in order.
+fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut sorted: Vec<String> = Vec::new();
+    names.for_each(|name| {
+        if let Err(place) = sorted.binary_search_by(|known| known.as_str().cmp(name)) {
+            sorted.insert(place, name.to_owned());
+        }
+    });
+    sorted
 }

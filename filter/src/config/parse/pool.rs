@@ -31,7 +31,7 @@ pub(super) fn pool(path: &str, pool: &wire::Pool) -> Result<Pool> {
         );
     }
     let endpoints_path = format!("{path}.endpoints");
-    let endpoints = each(&endpoints_path, 1..=ENDPOINTS, &pool.endpoints, endpoint)?;
+    let endpoints = each(&endpoints_path, 1..=ENDPOINTS, &pool.endpoints, &endpoint)?;
     let addresses: Vec<String> = endpoints
         .iter()
         .map(|endpoint| endpoint.address.to_string())
@@ -48,7 +48,7 @@ pub(super) fn pool(path: &str, pool: &wire::Pool) -> Result<Pool> {
             &format!("{path}.models"),
             0..=usize::MAX,
             &pool.models,
-            |path, model| model_pattern(path, model),
+            &|path, model| model_pattern(path, model),
         )?,
         context_window: pool.context_window.map(Tokens),
         balance: balance(&format!("{path}.balance"), &pool.balance)?,

@@ -43,9 +43,7 @@ pub(super) fn route(path: &str, route: &wire::Route, pools: &[Pool]) -> Result<R
     if chosen.is_empty() {
         return wrong(format!("{path}.pools"), "is empty; name at least one pool");
     }
-    let mut alias = route.alias.0.clone();
-    alias.sort_unstable();
-    for (from, to) in &alias {
+    for (from, to) in &route.alias.0 {
         let path = format!("{path}.alias.{from}");
         if to.is_empty() || from.is_empty() {
             return wrong(path, "model names cannot be empty");
@@ -66,7 +64,7 @@ pub(super) fn route(path: &str, route: &wire::Route, pools: &[Pool]) -> Result<R
             name(&format!("{path}.name"), text)
         })?,
         matches: matches(&format!("{path}.match"), &route.matches)?,
-        alias,
+        alias: route.alias.0.clone(),
         pools: chosen,
         attempts: within(
             &format!("{path}.attempts"),
@@ -131,7 +129,7 @@ fn matches(path: &str, matches: &wire::Match) -> Result<Match> {
             &format!("{path}.models"),
             0..=usize::MAX,
             &matches.models,
-            |path, model| model_pattern(path, model),
+            &|path, model| model_pattern(path, model),
         )?,
         input,
         stream: matches.stream,
@@ -145,7 +143,7 @@ fn matches(path: &str, matches: &wire::Match) -> Result<Match> {
             &format!("{path}.headers"),
             0..=usize::MAX,
             &matches.headers,
-            header,
+            &header,
         )?,
         tenants: matches.tenants.clone(),
     })
