@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::Error;
+use super::parse::{At, Error};
 
 /// JSON as it stands, with all of an object's fields, be they of the same name.
 #[derive(Debug)]
@@ -83,20 +83,19 @@ fn object(into: &mut dyn Object, json: Json) -> Result<(), Error> {
     for (name, value) in pairs {
         let Some(field) = fields.iter().find(|field| field.name == name) else {
             let known = fields.iter().map(|field| field.name).collect();
-            return Err(unknown("field", &name, known).within(&name));
+            return Err(unknown("field", &name, known)).at(&name);
         };
         if given.contains(&field.name) {
-            return Err(duplicate(&name));
+            return duplicate(&name);
         }
         given.push(field.name);
-        into.set(&name, value)
-            .map_err(|error| error.within(&name))?;
+        into.set(&name, value).at(&name)?;
     }
     let mut missing = fields
         .iter()
         .filter(|field| !field.optional && !given.contains(&field.name));
     match missing.next() {
-        Some(field) => Err(wrong(format_args!("missing field `{}`", field.name))),
+        Some(field) => Err(Error::new(format!("missing field `{}`", field.name))),
         None => Ok(()),
     }
 }
@@ -129,7 +128,7 @@ impl<T: Read + Default> Read for Vec<T> {
         };
         for (index, item) in items.into_iter().enumerate() {
             let mut value = T::default();
-            value.read(item).map_err(|error| error.at(index))?;
+            value.read(item).at_item(index)?;
             self.push(value);
         }
         Ok(())
@@ -176,7 +175,7 @@ read_integers! { u8 u16 u32 }
 fn natural(json: Json, most: u64, integer: &str) -> Result<u64, Error> {
     match json {
         Json::Natural(value) if value <= most => Ok(value),
-        Json::Natural(_) | Json::Negative(_) => Err(wrong(format_args!(
+        Json::Natural(_) | Json::Negative(_) => Err(Error::new(format!(
             "invalid value: {json}, expected {integer}"
         ))),
         _ => Err(json.is_not(format_args!("{integer}"))),
@@ -194,10 +193,10 @@ impl Read for Names {
         };
         for (name, value) in pairs {
             let Err(place) = self.0.binary_search_by(|(known, _)| known.cmp(&name)) else {
-                return Err(duplicate(&name));
+                return duplicate(&name);
             };
             let mut text = String::new();
-            text.read(value).map_err(|error| error.within(&name))?;
+            text.read(value).at(&name)?;
             self.0.insert(place, (name, text));
         }
         Ok(())
@@ -205,16 +204,8 @@ impl Read for Names {
 }
 
 #[cold]
-fn wrong(problem: fmt::Arguments<'_>) -> Error {
-    Error {
-        path: String::new(),
-        problem: problem.to_string(),
-    }
-}
-
-#[cold]
-fn duplicate(name: &str) -> Error {
-    wrong(format_args!("duplicate field `{name}`")).within(name)
+fn duplicate(name: &str) -> Result<(), Error> {
+    Err(Error::new(format!("duplicate field `{name}`"))).at(name)
 }
 
 #[cold]
@@ -225,7 +216,7 @@ fn unknown(kind: &str, name: &str, known: Vec<&str>) -> Error {
         _ => ("one of ", "`, `"),
     };
     let known = known.join(between);
-    wrong(format_args!(
+    Error::new(format!(
         "unknown {kind} `{name}`, expected {before}`{known}`"
     ))
 }
@@ -233,7 +224,7 @@ fn unknown(kind: &str, name: &str, known: Vec<&str>) -> Error {
 impl Json {
     #[cold]
     fn is_not(&self, expected: fmt::Arguments<'_>) -> Error {
-        wrong(format_args!("invalid type: {self}, expected {expected}"))
+        Error::new(format!("invalid type: {self}, expected {expected}"))
     }
 }
 
