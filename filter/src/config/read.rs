@@ -22,7 +22,7 @@ pub enum Json {
     Natural(u64),
     /// An integer below 0, of 64 bits.
     Negative(i64),
-    /// Any other number. Which one it is would be of no use to anybody, and to write it takes 10 KB.
+    /// Any other number; none is due anywhere. Its path tells which one it is, and to write it out takes 10 KB.
     Float,
     /// A string.
     Text(String),
