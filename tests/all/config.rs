@@ -324,6 +324,96 @@ fn every_mistake_names_its_path_and_its_remedy() {
 }
 
 #[test]
+fn a_value_of_another_kind_is_refused_where_it_stands() {
+    let cases = [
+        (
+            with("/pools/0/name", json!(5)),
+            "pools[0].name: invalid type: integer `5`, expected a string",
+        ),
+        (
+            with("/pools/0/models", json!(null)),
+            "pools[0].models: invalid type: null, expected a sequence",
+        ),
+        (
+            with("/pools/0/models/0", json!(["m"])),
+            "pools[0].models[0]: invalid type: sequence, expected a string",
+        ),
+        (
+            with("/pools/0/load", json!({"weights": "no"})),
+            "pools[0].load.weights: invalid type: string \"no\", expected a boolean",
+        ),
+        (
+            with("/pools/0/endpoints/0", json!(true)),
+            "pools[0].endpoints[0]: invalid type: boolean `true`, expected struct Endpoint",
+        ),
+        (
+            with("/pools/0/endpoints/0/weight", json!(65536)),
+            "pools[0].endpoints[0].weight: invalid value: integer `65536`, expected u16",
+        ),
+        (
+            with("/pools/0/endpoints/0/weight", json!(0.5)),
+            "pools[0].endpoints[0].weight: invalid type: floating point, expected u16",
+        ),
+        (
+            with("/pools/0/endpoints/-", json!({"weight": 1})),
+            "pools[0].endpoints[1]: missing field `address`",
+        ),
+        (
+            with("/routes/0/match", json!({"input_tokens": {"mim": 5}})),
+            "routes[0].match.input_tokens.mim: unknown field `mim`, expected `min` or `max`",
+        ),
+        (
+            with("/routes/0/alias", json!({"a": 1})),
+            "routes[0].alias.a: invalid type: integer `1`, expected a string",
+        ),
+        (
+            with("/routes/0/alias", json!([])),
+            "routes[0].alias: invalid type: sequence, expected an object of names",
+        ),
+        (
+            with("/identity", json!({"tenant": "x"})),
+            "identity.tenant: unknown field `tenant`, expected `tenant_header`",
+        ),
+        (
+            with("/upgrades", json!({"forward": null})),
+            "upgrades: invalid type: map, expected a string",
+        ),
+    ];
+    for (config, expected) in cases {
+        assert_eq!(refusal(&config), expected);
+    }
+    let mut nothing = with("/pools/0/context_window", json!(null));
+    nothing["pools"][0]["balance"] = json!({"hash": null});
+    assert!(Config::from_json(nothing.to_string().as_bytes()).is_ok());
+}
+
+#[test]
+fn a_field_that_stands_there_twice_is_refused() {
+    let json = valid().to_string().replace(
+        r#""context_window":"#,
+        r#""context_window":1,"context_window":"#,
+    );
+    let refusal = Config::from_json(json.as_bytes())
+        .expect_err(&json)
+        .to_string();
+    assert_eq!(
+        refusal,
+        "pools[0].context_window: duplicate field `context_window`"
+    );
+}
+
+#[test]
+fn broken_json_is_refused_at_its_path_and_its_place() {
+    let refusal = Config::from_json(b"{\n \"pools\": [{\"name\": tru")
+        .expect_err("no JSON")
+        .to_string();
+    assert_eq!(
+        refusal,
+        "pools[0].name: EOF while parsing a value at line 2 column 23"
+    );
+}
+
+#[test]
 fn an_alias_that_stands_there_twice_is_refused() {
     let json = valid().to_string().replace(
         r#""pools":["small","long"]"#,
@@ -341,7 +431,7 @@ fn what_is_no_object_of_ours_is_refused_as_a_whole() {
         ("", "configuration: is empty"),
         (
             "[]",
-            "configuration: invalid length 0, expected struct Document",
+            "configuration: invalid type: sequence, expected struct Document",
         ),
         ("{", "configuration: EOF"),
         ("{\"pools\":[]}", "missing field `routes`"),

@@ -47,8 +47,7 @@ impl Ring {
                 all.push((murmur3_32(&name, 0), owner));
             }
         }
-        all.sort_unstable();
-        let (places, owners) = all.into_iter().unzip();
+        let (places, owners) = by_place(all).into_iter().unzip();
         Ring { places, owners }
     }
 
@@ -62,6 +61,44 @@ impl Ring {
             .take(self.owners.len())
             .copied()
     }
+}
+
+/// `points` in the order of their places, and those of one place in theirs.
+///
+/// A radix sort, a byte at a time: as places are numbers without a pattern there is no better case to hope
+/// for, and the library's sort, which here would be its only use, is 8 KB of the artifact.
+fn by_place(mut points: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
+    let mut sorted = vec![(0, 0); points.len()];
+    for byte in 0..4 {
+        let digit = |place: u32| {
+            place
+                .to_le_bytes()
+                .get(byte)
+                .copied()
+                .map_or(0, usize::from)
+        };
+        let mut ends = [0usize; 256];
+        for (place, _) in &points {
+            if let Some(count) = ends.get_mut(digit(*place)) {
+                *count = count.saturating_add(1);
+            }
+        }
+        let mut sum = 0usize;
+        for end in &mut ends {
+            sum = sum.saturating_add(*end);
+            *end = sum;
+        }
+        for point in points.iter().rev() {
+            if let Some(end) = ends.get_mut(digit(point.0)) {
+                *end = end.saturating_sub(1);
+                if let Some(place) = sorted.get_mut(*end) {
+                    *place = *point;
+                }
+            }
+        }
+        std::mem::swap(&mut points, &mut sorted);
+    }
+    points
 }
 
 fn points(weight: Weight, halvings: u32) -> u32 {
@@ -93,6 +130,27 @@ mod tests {
         assert!(full <= MOST_POINTS as usize && full > MOST_POINTS as usize / 2);
         assert_eq!(ring(3, Weight::DRAINED).places.len(), 480);
         assert_eq!(ring(0, Weight::DEFAULT).clockwise(5).next(), None);
+    }
+
+    #[test]
+    fn points_are_sorted_by_place_and_then_as_they_came() {
+        let places = [
+            5,
+            0,
+            u32::MAX,
+            0x0100,
+            5,
+            0x0001_0000,
+            0x00ff,
+            5,
+            0x0100_0000,
+        ];
+        let points: Vec<(u32, u32)> = places.into_iter().zip(0..).collect();
+        let mut expected = points.clone();
+        expected.sort();
+        assert_eq!(by_place(points), expected);
+        assert!(ring(50, Weight::DEFAULT).places.is_sorted());
+        assert_eq!(by_place(Vec::new()), []);
     }
 
     #[test]

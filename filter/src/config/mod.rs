@@ -1,12 +1,13 @@
 //! What a valid configuration is.
 //!
-//! [`wire`] is what may be written, [`parse`] checks it once and for all, and what comes out is a
+//! [`wire`] is what may be written, [`read`] takes it out of the JSON, [`parse`] checks it once and for all, and what comes out is a
 //! [`Config`] whose every value is in range and whose every name leads somewhere: nothing behind this
 //! floor asks again. The other way, to check where a value is used, would let a mistake in a
 //! configuration show up in a request.
 
 mod parse;
-pub mod wire;
+mod read;
+mod wire;
 
 use std::net::SocketAddr;
 use std::time::Duration;

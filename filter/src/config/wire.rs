@@ -5,419 +5,311 @@
 //! a [`super::Config`]. The JSON Schema is generated from them, so their doc comments are what an
 //! editor shows.
 
-use std::fmt;
+use super::read::{Names, choices, objects};
 
-use serde::de::{Error, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+objects! {
+    /// Junheng's plugin configuration.
+    #[cfg_attr(not(target_arch = "wasm32"), schemars(title = "Junheng"))]
+    pub struct Document {
+        /// Groups of endpoints that serve the same models equally well; 1 to 256.
+        pub pools: Vec<Pool>,
+        /// Rules, tried in order: the first that matches a request decides its pools; 1 to 1024.
+        pub routes: Vec<Route>,
+        /// Who a caller is.
+        pub identity: Identity = default,
+        /// Bounds on what a request may be.
+        pub limits: Limits = default,
+        /// Who is shown, in the response header `x-junheng-decision`, how the endpoint was chosen.
+        pub decision_header: DecisionHeader = default,
+        /// What becomes of WebSocket upgrades and CONNECT, whose bodies no filter can read.
+        pub upgrades: Upgrades = default,
+    }
 
-/// Junheng's plugin configuration.
-#[derive(Debug, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(not(target_arch = "wasm32"), schemars(title = "Junheng"))]
-pub struct Document {
-    /// Groups of endpoints that serve the same models equally well; 1 to 256.
-    pub pools: Vec<Pool>,
-    /// Rules, tried in order: the first that matches a request decides its pools; 1 to 1024.
-    pub routes: Vec<Route>,
-    /// Who a caller is.
-    #[serde(default)]
-    pub identity: Identity,
-    /// Bounds on what a request may be.
-    #[serde(default)]
-    pub limits: Limits,
-    /// Who is shown, in the response header `x-junheng-decision`, how the endpoint was chosen.
-    #[serde(default)]
-    pub decision_header: DecisionHeader,
-    /// What becomes of WebSocket upgrades and CONNECT, whose bodies no filter can read.
-    #[serde(default)]
-    pub upgrades: Upgrades,
-}
+    /// A group of endpoints that serve the same models equally well.
+    pub struct Pool {
+        /// A name for routes, metrics and decisions: 1 to 64 of a-z, 0-9, `_` and `-`.
+        pub name: String,
+        /// The proxy's cluster that holds the endpoints; the pool's name if absent.
+        pub cluster: Option<String>,
+        /// The models served here; any model if empty.
+        pub models: Vec<String> = default,
+        /// The longest request that fits, input and output together, in tokens; unbounded if absent.
+        pub context_window: Option<u32>,
+        /// How an endpoint is chosen.
+        pub balance: Balance = default,
+        /// When an endpoint is left out, and how it comes back.
+        pub health: Health = default,
+        /// How what endpoints report of their load changes their weights.
+        pub load: Load = default,
+        /// The model servers; 1 to 4096.
+        pub endpoints: Vec<Endpoint>,
+    }
 
-/// A group of endpoints that serve the same models equally well.
-#[derive(Debug, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Pool {
-    /// A name for routes, metrics and decisions: 1 to 64 of a-z, 0-9, `_` and `-`.
-    pub name: String,
-    /// The proxy's cluster that holds the endpoints; the pool's name if absent.
-    pub cluster: Option<String>,
-    /// The models served here; any model if empty.
-    #[serde(default)]
-    pub models: Vec<String>,
-    /// The longest request that fits, input and output together, in tokens; unbounded if absent.
-    pub context_window: Option<u32>,
-    /// How an endpoint is chosen.
-    #[serde(default)]
-    pub balance: Balance,
+    /// One model server.
+    pub struct Endpoint {
+        /// `ip:port`, as the proxy's cluster has it; IPv6 in brackets.
+        pub address: String,
+        /// The share of traffic relative to the pool's other endpoints: 0 (drained) to 1000.
+        pub weight: Option<u16>,
+        /// Where it stands, named like a pool; shown in decisions.
+        pub zone: Option<String>,
+    }
+
     /// When an endpoint is left out, and how it comes back.
-    #[serde(default)]
-    pub health: Health,
+    pub struct Health {
+        /// Asking each endpoint how it is.
+        pub check: Check = default,
+        /// Leaving out an endpoint whose answers are bad.
+        pub breaker: Breaker = default,
+        /// How long an endpoint that comes back is ramped up: `1s` to `1h`; `60s` if absent.
+        pub ramp: Option<String>,
+    }
+
+    /// Asking each endpoint how it is: a GET, once per interval by the whole proxy.
+    pub struct Check {
+        /// `false` asks nobody; `true` if absent.
+        pub enabled: Option<bool>,
+        /// Where; `/health` if absent.
+        pub path: Option<String>,
+        /// The status that passes: 100 to 599; any of 200 to 299 if absent.
+        pub status: Option<u16>,
+        /// How often: `1s` to `1h`; `10s` if absent.
+        pub interval: Option<String>,
+        /// How long an answer may take: `10ms` to the interval; `2s`, or the interval if that is shorter, if absent.
+        pub timeout: Option<String>,
+        /// How many failures in a row leave an endpoint out: 1 to 100; 3 if absent.
+        pub unhealthy_after: Option<u8>,
+        /// How many passes in a row bring it back: 1 to 100; 2 if absent.
+        pub healthy_after: Option<u8>,
+    }
+
+    /// Leaving out an endpoint whose answers are bad: not connected, reset, timed out, or a status of 500 and above but 503.
+    pub struct Breaker {
+        /// `false` leaves nobody out; `true` if absent.
+        pub enabled: Option<bool>,
+        /// Trips above this share of failures within the window, in percent: 1 to 99; 20 if absent.
+        pub error_percent: Option<u8>,
+        /// Not before so many requests within the window: 1 to 1000000; 20 if absent.
+        pub minimum_requests: Option<u32>,
+        /// The window: `30s` to `1h`; `5m` if absent.
+        pub window: Option<String>,
+        /// Trips at so many failures in a row: 1 to 1000; 5 if absent.
+        pub failures_in_a_row: Option<u16>,
+        /// How long nothing is sent, before one request probes: `1s` to `1h`; `30s` if absent.
+        pub open: Option<String>,
+        /// As nginx has it: so many failures within `fail_timeout` leave the endpoint out for as long: 1 to 1000. In place of all but `enabled`.
+        pub max_fails: Option<u16>,
+        /// For `max_fails`: `1s` to `1h`; `10s` if absent.
+        pub fail_timeout: Option<String>,
+    }
+
     /// How what endpoints report of their load changes their weights.
-    #[serde(default)]
-    pub load: Load,
-    /// The model servers; 1 to 4096.
-    pub endpoints: Vec<Endpoint>,
+    pub struct Load {
+        /// `false` keeps the weights as they are written; `true` if absent.
+        pub weights: Option<bool>,
+        /// How often weights are computed: `1s` to `1m`; `5s` if absent.
+        pub interval: Option<String>,
+        /// Where an endpoint's Prometheus text is, to be read once per interval; not read if absent.
+        pub metrics_path: Option<String>,
+    }
+
+    /// How an endpoint of a pool is chosen.
+    pub struct Balance {
+        /// The algorithm.
+        pub algorithm: Algorithm = default,
+        /// What `consistent_hash` hashes; only for that algorithm.
+        pub hash: Option<Hash>,
+    }
 }
 
-/// One model server.
-#[derive(Debug, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Endpoint {
-    /// `ip:port`, as the proxy's cluster has it; IPv6 in brackets.
-    pub address: String,
-    /// The share of traffic relative to the pool's other endpoints: 0 (drained) to 1000.
-    pub weight: Option<u16>,
-    /// Where it stands, named like a pool; shown in decisions.
-    pub zone: Option<String>,
+choices! {
+    /// The algorithms.
+    pub enum Algorithm {
+        /// One endpoint after the other, weights ignored but for 0.
+        RoundRobin = "round_robin",
+        /// In turn, as often as the weights say, without bursts.
+        WeightedRoundRobin = "weighted_round_robin",
+        /// The fewest requests in flight over weight.
+        #[default]
+        LeastConnections = "least_connections",
+        /// The smallest mean time to first byte, times requests in flight, over weight.
+        ResponseTime = "response_time",
+        /// The same key to the same endpoint, unless that one carries more than its bound.
+        ConsistentHash = "consistent_hash",
+    }
 }
 
-/// When an endpoint is left out, and how it comes back.
-#[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Health {
-    /// Asking each endpoint how it is.
-    #[serde(default)]
-    pub check: Check,
-    /// Leaving out an endpoint whose answers are bad.
-    #[serde(default)]
-    pub breaker: Breaker,
-    /// How long an endpoint that comes back is ramped up: `1s` to `1h`; `60s` if absent.
-    pub ramp: Option<String>,
+objects! {
+    /// What `consistent_hash` hashes.
+    pub struct Hash {
+        /// Where the key comes from. A request that has none goes to a random endpoint.
+        pub on: HashOn,
+        /// The header's name, for `on: header`.
+        pub header: Option<String>,
+    }
 }
 
-/// Asking each endpoint how it is: a GET, once per interval by the whole proxy.
-#[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Check {
-    /// `false` asks nobody; `true` if absent.
-    pub enabled: Option<bool>,
-    /// Where; `/health` if absent.
-    pub path: Option<String>,
-    /// The status that passes: 100 to 599; any of 200 to 299 if absent.
-    pub status: Option<u16>,
-    /// How often: `1s` to `1h`; `10s` if absent.
-    pub interval: Option<String>,
-    /// How long an answer may take: `10ms` to the interval; `2s`, or the interval if that is shorter, if absent.
-    pub timeout: Option<String>,
-    /// How many failures in a row leave an endpoint out: 1 to 100; 3 if absent.
-    pub unhealthy_after: Option<u8>,
-    /// How many passes in a row bring it back: 1 to 100; 2 if absent.
-    pub healthy_after: Option<u8>,
+choices! {
+    /// Where a hash key comes from.
+    pub enum HashOn {
+        /// A request header.
+        #[default]
+        Header = "header",
+        /// The caller's tenant.
+        Tenant = "tenant",
+        /// The start of the prompt, so that prompts with a common start meet a warm prefix cache.
+        Prompt = "prompt",
+    }
 }
 
-/// Leaving out an endpoint whose answers are bad: not connected, reset, timed out, or a status of 500 and above but 503.
-#[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Breaker {
-    /// `false` leaves nobody out; `true` if absent.
-    pub enabled: Option<bool>,
-    /// Trips above this share of failures within the window, in percent: 1 to 99; 20 if absent.
-    pub error_percent: Option<u8>,
-    /// Not before so many requests within the window: 1 to 1000000; 20 if absent.
-    pub minimum_requests: Option<u32>,
-    /// The window: `30s` to `1h`; `5m` if absent.
-    pub window: Option<String>,
-    /// Trips at so many failures in a row: 1 to 1000; 5 if absent.
-    pub failures_in_a_row: Option<u16>,
-    /// How long nothing is sent, before one request probes: `1s` to `1h`; `30s` if absent.
-    pub open: Option<String>,
-    /// As nginx has it: so many failures within `fail_timeout` leave the endpoint out for as long: 1 to 1000. In place of all but `enabled`.
-    pub max_fails: Option<u16>,
-    /// For `max_fails`: `1s` to `1h`; `10s` if absent.
-    pub fail_timeout: Option<String>,
+objects! {
+    /// A rule: which requests, to which pools.
+    pub struct Route {
+        /// A name for decisions; `route-<index>` if absent.
+        pub name: Option<String>,
+        /// All that is given must hold; an empty match holds for every request.
+        pub matches as "match": Match = default,
+        /// Model names to rewrite in the body: asked for -> sent upstream.
+        #[cfg_attr(
+            not(target_arch = "wasm32"),
+            schemars(with = "std::collections::BTreeMap<String, String>")
+        )]
+        pub alias: Names = default,
+        /// Pools in order of preference: the next is used where one has no candidate.
+        pub pools: Vec<String>,
+        /// How many endpoints a request may try, the first included: 1 to 8; 3 if absent.
+        pub attempts: Option<u8>,
+        /// When the next endpoint is tried.
+        pub retry: Retry = default,
+        /// What becomes of a request when no endpoint of the rule's pools is fit.
+        pub when_none_is_fit: WhenNoneIsFit = default,
+    }
+
+    /// When the next endpoint is tried. Never once a byte of an answer has been relayed.
+    pub struct Retry {
+        /// After what; all but `too_many_requests` if absent.
+        pub on: Option<Vec<RetryOn>>,
+        /// How long a streamed answer may take to begin: `10ms` to `1h`; unbounded if absent.
+        pub first_byte: Option<String>,
+        /// The same for an answer that is not streamed, and so begins when it is complete.
+        pub answer: Option<String>,
+    }
 }
 
-/// How what endpoints report of their load changes their weights.
-#[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Load {
-    /// `false` keeps the weights as they are written; `true` if absent.
-    pub weights: Option<bool>,
-    /// How often weights are computed: `1s` to `1m`; `5s` if absent.
-    pub interval: Option<String>,
-    /// Where an endpoint's Prometheus text is, to be read once per interval; not read if absent.
-    pub metrics_path: Option<String>,
+choices! {
+    /// A reason to try the next endpoint.
+    pub enum RetryOn {
+        /// No connection.
+        #[default]
+        ConnectFailure = "connect_failure",
+        /// The endpoint refused the stream before it looked at it (HTTP/2).
+        RefusedStream = "refused_stream",
+        /// The connection broke, or time ran out, before the answer began.
+        Reset = "reset",
+        /// The answer is a status of 500 and above.
+        ServerError = "server_error",
+        /// The answer is 429.
+        TooManyRequests = "too_many_requests",
+    }
+
+    /// What becomes of a request when no endpoint is fit.
+    pub enum WhenNoneIsFit {
+        /// It is answered 503, with the time after which one may be fit again.
+        #[default]
+        Refuse = "refuse",
+        /// It is sent to any endpoint of the first pool that the request fits, fit or not.
+        Panic = "panic",
+    }
 }
 
-/// How an endpoint of a pool is chosen.
-#[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Balance {
-    /// The algorithm.
-    #[serde(default)]
-    pub algorithm: Algorithm,
-    /// What `consistent_hash` hashes; only for that algorithm.
-    pub hash: Option<Hash>,
+objects! {
+    /// Which requests a rule is for.
+    pub struct Match {
+        /// Model names: `name` (any version), `name@version`, or `*`. Any model, or none, if empty.
+        pub models: Vec<String> = default,
+        /// Bounds on the estimated input.
+        pub input_tokens: Option<TokenRange>,
+        /// Whether the answer is asked for as a stream.
+        pub stream: Option<bool>,
+        /// Whether it is a session of the Realtime API (a WebSocket at `…/realtime`).
+        pub realtime: Option<bool>,
+        /// The request's path, without its query.
+        pub path: Option<TextMatch>,
+        /// Request headers; each must match.
+        pub headers: Vec<HeaderMatch> = default,
+        /// Tenants, as `identity` tells them; any if empty.
+        pub tenants: Vec<String> = default,
+    }
+
+    /// A range of tokens; both ends belong to it.
+    pub struct TokenRange {
+        /// The smallest; 0 if absent.
+        pub min: Option<u32>,
+        /// The largest; unbounded if absent.
+        pub max: Option<u32>,
+    }
+
+    /// A text to compare with: exactly one of the fields.
+    pub struct TextMatch {
+        /// The whole text.
+        pub exact: Option<String>,
+        /// Its start.
+        pub prefix: Option<String>,
+    }
+
+    /// A header to compare: its name and exactly one of the other fields.
+    pub struct HeaderMatch {
+        /// The header's name.
+        pub name: String,
+        /// The whole value.
+        pub exact: Option<String>,
+        /// The value's start.
+        pub prefix: Option<String>,
+        /// Whether the header is there at all.
+        pub present: Option<bool>,
+    }
+
+    /// Who a caller is.
+    pub struct Identity {
+        /// A header that names the tenant. It is believed: something in front must set it, or remove the client's own.
+        pub tenant_header: Option<String>,
+    }
+
+    /// Bounds on what a request may be.
+    pub struct Limits {
+        /// The largest body that is read, in bytes: 1024 to 67108864; 8388608 if absent. The proxy's own buffer must hold it.
+        pub body_bytes: Option<u32>,
+        /// How many bytes of a prompt's text, from its start, make the key of `hash: {on: prompt}`: 1 to 65536; 1024 if absent.
+        pub prompt_key_bytes: Option<u32>,
+    }
+
+    /// Who is shown how a decision was made.
+    pub struct DecisionHeader {
+        /// Which callers.
+        pub callers: Callers = default,
+        /// The tenants, for `callers: tenants`.
+        pub tenants: Vec<String> = default,
+    }
 }
 
-/// The algorithms.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Algorithm {
-    /// One endpoint after the other, weights ignored but for 0.
-    RoundRobin,
-    /// In turn, as often as the weights say, without bursts.
-    WeightedRoundRobin,
-    /// The fewest requests in flight over weight.
-    #[default]
-    LeastConnections,
-    /// The smallest mean time to first byte, times requests in flight, over weight.
-    ResponseTime,
-    /// The same key to the same endpoint, unless that one carries more than its bound.
-    ConsistentHash,
-}
+choices! {
+    /// A choice of callers.
+    pub enum Callers {
+        /// Nobody.
+        #[default]
+        None = "none",
+        /// The tenants listed.
+        Tenants = "tenants",
+        /// Everybody.
+        All = "all",
+    }
 
-/// What `consistent_hash` hashes.
-#[derive(Debug, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Hash {
-    /// Where the key comes from. A request that has none goes to a random endpoint.
-    pub on: HashOn,
-    /// The header's name, for `on: header`.
-    pub header: Option<String>,
-}
-
-/// Where a hash key comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum HashOn {
-    /// A request header.
-    Header,
-    /// The caller's tenant.
-    Tenant,
-    /// The start of the prompt, so that prompts with a common start meet a warm prefix cache.
-    Prompt,
-}
-
-/// A rule: which requests, to which pools.
-#[derive(Debug, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Route {
-    /// A name for decisions; `route-<index>` if absent.
-    pub name: Option<String>,
-    /// All that is given must hold; an empty match holds for every request.
-    #[serde(default, rename = "match")]
-    pub matches: Match,
-    /// Model names to rewrite in the body: asked for -> sent upstream.
-    #[serde(default)]
-    #[cfg_attr(
-        not(target_arch = "wasm32"),
-        schemars(with = "std::collections::BTreeMap<String, String>")
-    )]
-    pub alias: Names,
-    /// Pools in order of preference: the next is used where one has no candidate.
-    pub pools: Vec<String>,
-    /// How many endpoints a request may try, the first included: 1 to 8; 3 if absent.
-    pub attempts: Option<u8>,
-    /// When the next endpoint is tried.
-    #[serde(default)]
-    pub retry: Retry,
-    /// What becomes of a request when no endpoint of the rule's pools is fit.
-    #[serde(default)]
-    pub when_none_is_fit: WhenNoneIsFit,
-}
-
-/// When the next endpoint is tried. Never once a byte of an answer has been relayed.
-#[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Retry {
-    /// After what; all but `too_many_requests` if absent.
-    pub on: Option<Vec<RetryOn>>,
-    /// How long a streamed answer may take to begin: `10ms` to `1h`; unbounded if absent.
-    pub first_byte: Option<String>,
-    /// The same for an answer that is not streamed, and so begins when it is complete.
-    pub answer: Option<String>,
-}
-
-/// A reason to try the next endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum RetryOn {
-    /// No connection.
-    ConnectFailure,
-    /// The endpoint refused the stream before it looked at it (HTTP/2).
-    RefusedStream,
-    /// The connection broke, or time ran out, before the answer began.
-    Reset,
-    /// The answer is a status of 500 and above.
-    ServerError,
-    /// The answer is 429.
-    TooManyRequests,
-}
-
-/// What becomes of a request when no endpoint is fit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum WhenNoneIsFit {
-    /// It is answered 503, with the time after which one may be fit again.
-    #[default]
-    Refuse,
-    /// It is sent to any endpoint of the first pool that the request fits, fit or not.
-    Panic,
-}
-
-/// Which requests a rule is for.
-#[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Match {
-    /// Model names: `name` (any version), `name@version`, or `*`. Any model, or none, if empty.
-    #[serde(default)]
-    pub models: Vec<String>,
-    /// Bounds on the estimated input.
-    pub input_tokens: Option<TokenRange>,
-    /// Whether the answer is asked for as a stream.
-    pub stream: Option<bool>,
-    /// Whether it is a session of the Realtime API (a WebSocket at `…/realtime`).
-    pub realtime: Option<bool>,
-    /// The request's path, without its query.
-    pub path: Option<TextMatch>,
-    /// Request headers; each must match.
-    #[serde(default)]
-    pub headers: Vec<HeaderMatch>,
-    /// Tenants, as `identity` tells them; any if empty.
-    #[serde(default)]
-    pub tenants: Vec<String>,
-}
-
-/// A range of tokens; both ends belong to it.
-#[derive(Debug, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct TokenRange {
-    /// The smallest; 0 if absent.
-    pub min: Option<u32>,
-    /// The largest; unbounded if absent.
-    pub max: Option<u32>,
-}
-
-/// A text to compare with: exactly one of the fields.
-#[derive(Debug, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct TextMatch {
-    /// The whole text.
-    pub exact: Option<String>,
-    /// Its start.
-    pub prefix: Option<String>,
-}
-
-/// A header to compare: its name and exactly one of the other fields.
-#[derive(Debug, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct HeaderMatch {
-    /// The header's name.
-    pub name: String,
-    /// The whole value.
-    pub exact: Option<String>,
-    /// The value's start.
-    pub prefix: Option<String>,
-    /// Whether the header is there at all.
-    pub present: Option<bool>,
-}
-
-/// Who a caller is.
-#[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Identity {
-    /// A header that names the tenant. It is believed: something in front must set it, or remove the client's own.
-    pub tenant_header: Option<String>,
-}
-
-/// Bounds on what a request may be.
-#[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Limits {
-    /// The largest body that is read, in bytes: 1024 to 67108864; 8388608 if absent. The proxy's own buffer must hold it.
-    pub body_bytes: Option<u32>,
-    /// How many bytes of a prompt's text, from its start, make the key of `hash: {on: prompt}`: 1 to 65536; 1024 if absent.
-    pub prompt_key_bytes: Option<u32>,
-}
-
-/// Who is shown how a decision was made.
-#[derive(Debug, Default, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct DecisionHeader {
-    /// Which callers.
-    #[serde(default)]
-    pub callers: Callers,
-    /// The tenants, for `callers: tenants`.
-    #[serde(default)]
-    pub tenants: Vec<String>,
-}
-
-/// A choice of callers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Callers {
-    /// Nobody.
-    #[default]
-    None,
-    /// The tenants listed.
-    Tenants,
-    /// Everybody.
-    All,
-}
-
-/// What becomes of upgrades and CONNECT.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
-#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Upgrades {
-    /// Routed by what their headers tell, bytes untouched.
-    #[default]
-    Forward,
-    /// Answered 403.
-    Refuse,
-}
-
-/// Names for names. A name that stands there twice is refused, where a map would take the last.
-#[derive(Debug, Default)]
-pub struct Names(pub Vec<(String, String)>);
-
-impl<'de> Deserialize<'de> for Names {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Names, D::Error> {
-        struct Pairs;
-
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = Names;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of names")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Names, A::Error> {
-                let mut names: Vec<(String, String)> = Vec::new();
-                while let Some(name) = map.next_key::<String>()? {
-                    if names.iter().any(|(known, _)| *known == name) {
-                        return Err(Error::custom(format_args!("duplicate field `{name}`")));
-                    }
-                    names.push((name, map.next_value()?));
-                }
-                Ok(Names(names))
-            }
-        }
-
-        deserializer.deserialize_map(Pairs)
+    /// What becomes of upgrades and CONNECT.
+    pub enum Upgrades {
+        /// Routed by what their headers tell, bytes untouched.
+        #[default]
+        Forward = "forward",
+        /// Answered 403.
+        Refuse = "refuse",
     }
 }

@@ -2,50 +2,43 @@
 
 use std::time::Duration;
 
-use super::{Result, wrong};
+use super::{At, Result, wrong};
 use crate::config::{ModelPattern, base_name};
 
 const NAME_BYTES: usize = 64;
 
 /// Parses each of `items`, whose number must lie in `count`.
 pub(super) fn each<W, T>(
-    path: &str,
     count: std::ops::RangeInclusive<usize>,
     items: &[W],
-    parse: impl Fn(&str, &W) -> Result<T>,
+    parse: &dyn Fn(&W) -> Result<T>,
 ) -> Result<Vec<T>> {
     if !count.contains(&items.len()) {
-        return wrong(
-            path,
-            format!(
-                "has {} entries; give {} to {}",
-                items.len(),
-                count.start(),
-                count.end()
-            ),
-        );
+        return wrong(format!(
+            "has {} entries; give {} to {}",
+            items.len(),
+            count.start(),
+            count.end()
+        ));
     }
-    items
-        .iter()
-        .enumerate()
-        .map(|(index, item)| parse(&format!("{path}[{index}]"), item))
-        .collect()
+    let mut parsed = Vec::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        parsed.push(parse(item).at_item(index)?);
+    }
+    Ok(parsed)
 }
 
-pub(super) fn unique<'a>(
-    path: &str,
-    field: &str,
-    values: impl Iterator<Item = &'a str>,
-) -> Result<()> {
+pub(super) fn unique<'a>(field: &str, values: impl Iterator<Item = &'a str>) -> Result<()> {
     let mut seen: Vec<&str> = Vec::new();
     for (index, value) in values.enumerate() {
         match seen.binary_search(&value) {
             Err(place) => seen.insert(place, value),
             Ok(_) => {
-                return wrong(
-                    format!("{path}[{index}].{field}"),
-                    format!("{value:?} is taken by an earlier entry; choose another"),
-                );
+                return wrong(format!(
+                    "{value:?} is taken by an earlier entry; choose another"
+                ))
+                .at(field)
+                .at_item(index);
             }
         }
     }
@@ -53,7 +46,6 @@ pub(super) fn unique<'a>(
 }
 
 pub(super) fn within<T: PartialOrd + std::fmt::Display>(
-    path: &str,
     value: Option<T>,
     range: std::ops::RangeInclusive<T>,
     default: T,
@@ -61,20 +53,16 @@ pub(super) fn within<T: PartialOrd + std::fmt::Display>(
     match value {
         None => Ok(default),
         Some(value) if range.contains(&value) => Ok(value),
-        Some(value) => wrong(
-            path,
-            format!(
-                "{value} is out of range; give {} to {}",
-                range.start(),
-                range.end()
-            ),
-        ),
+        Some(value) => wrong(format!(
+            "{value} is out of range; give {} to {}",
+            range.start(),
+            range.end()
+        )),
     }
 }
 
 /// A duration as it is written, like `10s`, `250ms` or `5m`; `default` where nothing is.
 pub(super) fn duration(
-    path: &str,
     text: Option<&str>,
     range: std::ops::RangeInclusive<Duration>,
     default: Duration,
@@ -84,20 +72,14 @@ pub(super) fn duration(
     };
     match read_duration(text) {
         Some(duration) if range.contains(&duration) => Ok(duration),
-        Some(_) => wrong(
-            path,
-            format!(
-                "{text:?} is out of range; give {} to {} ms",
-                range.start().as_millis(),
-                range.end().as_millis()
-            ),
-        ),
-        None => wrong(
-            path,
-            format!(
-                "{text:?} is no duration; write a whole number and a unit, like \"250ms\", \"10s\", \"5m\" or \"1h\""
-            ),
-        ),
+        Some(_) => wrong(format!(
+            "{text:?} is out of range; give {} to {} ms",
+            range.start().as_millis(),
+            range.end().as_millis()
+        )),
+        None => wrong(format!(
+            "{text:?} is no duration; write a whole number and a unit, like \"250ms\", \"10s\", \"5m\" or \"1h\""
+        )),
     }
 }
 
@@ -116,33 +98,32 @@ fn read_duration(text: &str) -> Option<Duration> {
 }
 
 /// A path to ask for, as a request line has it.
-pub(super) fn url_path(path: &str, text: &str) -> Result<String> {
+pub(super) fn url_path(text: &str) -> Result<String> {
     if text.starts_with('/') && text.bytes().all(|byte| matches!(byte, b'!'..=b'~')) {
         return Ok(text.to_owned());
     }
-    wrong(
-        path,
-        format!("{text:?} is no path; write one that starts with `/` and has no spaces"),
-    )
+    wrong(format!(
+        "{text:?} is no path; write one that starts with `/` and has no spaces"
+    ))
 }
 
-pub(super) fn name(path: &str, name: &str) -> Result<String> {
+pub(super) fn name(name: &str) -> Result<String> {
     let fine = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
     if name.is_empty() || name.len() > NAME_BYTES || !name.bytes().all(fine) {
-        return wrong(
-            path,
-            format!("{name:?} is no name; give 1 to {NAME_BYTES} of a-z, 0-9, `_` and `-`"),
-        );
+        return wrong(format!(
+            "{name:?} is no name; give 1 to {NAME_BYTES} of a-z, 0-9, `_` and `-`"
+        ));
     }
     Ok(name.to_owned())
 }
 
-pub(super) fn model_pattern(path: &str, model: &str) -> Result<ModelPattern> {
+pub(super) fn models(models: &[String]) -> Result<Vec<ModelPattern>> {
+    each(0..=usize::MAX, models, &|model| model_pattern(model))
+}
+
+fn model_pattern(model: &str) -> Result<ModelPattern> {
     match model {
-        "" => wrong(
-            path,
-            "is empty; give a model's name, `name@version`, or `*`",
-        ),
+        "" => wrong("is empty; give a model's name, `name@version`, or `*`"),
         "*" => Ok(ModelPattern::Any),
         _ if base_name(model) == model => Ok(ModelPattern::Name(model.to_owned())),
         _ => Ok(ModelPattern::Version(model.to_owned())),
@@ -150,11 +131,11 @@ pub(super) fn model_pattern(path: &str, model: &str) -> Result<ModelPattern> {
 }
 
 /// `name` in lower case, if it is one: RFC 9110's token, or a pseudo-header.
-pub(super) fn header_name(path: &str, name: &str) -> Result<String> {
+pub(super) fn header_name(name: &str) -> Result<String> {
     let bare = name.strip_prefix(':').unwrap_or(name);
     let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if bare.is_empty() || !bare.bytes().all(fine) {
-        return wrong(path, format!("{name:?} is no header name"));
+        return wrong(format!("{name:?} is no header name"));
     }
     Ok(name.to_ascii_lowercase())
 }

@@ -9,6 +9,7 @@ mod route;
 
 use checks::{each, header_name, unique, within};
 
+use super::read::{Json, Read};
 use super::wire;
 use super::{Config, HashKey, ModelPattern, Pool, Readers, Route};
 
@@ -22,30 +23,68 @@ const PROMPT_KEY_BYTES_DEFAULT: u32 = 1024;
 
 /// A mistake in a configuration: where it is, and what is wrong and would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {problem}")]
+#[error("{}: {problem}", if path.is_empty() { "configuration" } else { path })]
 pub struct Error {
-    /// The path of the value, like `pools[1].endpoints[0].address`; `configuration` for the whole.
+    /// The path of the value, like `pools[1].endpoints[0].address`; empty for the whole.
     pub path: String,
     /// What is wrong, and what would be right.
     pub problem: String,
 }
 
+impl Error {
+    /// What is wrong with a value whose place is still to come.
+    #[cold]
+    pub(super) fn new(problem: impl Into<String>) -> Error {
+        Error {
+            path: String::new(),
+            problem: problem.into(),
+        }
+    }
+
+    /// The same, of a value that is in the object's field `name`.
+    #[cold]
+    fn within(mut self, name: &str) -> Error {
+        let dot = match self.path.bytes().next() {
+            None | Some(b'[') => "",
+            Some(_) => ".",
+        };
+        self.path = format!("{name}{dot}{}", self.path);
+        self
+    }
+}
+
 type Result<T> = std::result::Result<T, Error>;
 
-fn wrong<T>(path: impl Into<String>, problem: impl Into<String>) -> Result<T> {
-    Err(Error {
-        path: path.into(),
-        problem: problem.into(),
-    })
+/// A check knows what is wrong, and each of its callers a part of where: the path is told from the inside out,
+/// and only where there is a mistake.
+pub(super) trait At: Sized {
+    /// The same, of what is in the field `name`.
+    fn at(self, name: &str) -> Self;
+
+    /// The same, of the item `index`.
+    fn at_item(self, index: usize) -> Self;
+}
+
+impl<T> At for Result<T> {
+    fn at(self, name: &str) -> Self {
+        self.map_err(|error| error.within(name))
+    }
+
+    fn at_item(self, index: usize) -> Self {
+        self.map_err(|error| error.within(&format!("[{index}]")))
+    }
+}
+
+fn wrong<T>(problem: impl Into<String>) -> Result<T> {
+    Err(Error::new(problem))
 }
 
 pub(super) fn config(json: &[u8]) -> Result<Config> {
     let document = document(json)?;
-    let pools = each("pools", 1..=POOLS, &document.pools, pool::pool)?;
-    unique("pools", "name", pools.iter().map(|pool| pool.name.as_str()))?;
-    let routes = each("routes", 1..=ROUTES, &document.routes, |path, route_| {
-        route::route(path, route_, &pools)
-    })?;
+    let pools = each(1..=POOLS, &document.pools, &pool::pool).at("pools")?;
+    unique("name", pools.iter().map(|pool| pool.name.as_str())).at("pools")?;
+    let route = |route: &wire::Route| route::route(route, &pools);
+    let routes = each(1..=ROUTES, &document.routes, &route).at("routes")?;
     let routes: Vec<Route> = routes
         .into_iter()
         .enumerate()
@@ -60,94 +99,64 @@ pub(super) fn config(json: &[u8]) -> Result<Config> {
             }
         })
         .collect();
-    unique(
-        "routes",
-        "name",
-        routes.iter().map(|route| route.name.as_str()),
-    )?;
+    unique("name", routes.iter().map(|route| route.name.as_str())).at("routes")?;
     let tenant_header = document
         .identity
         .tenant_header
         .as_deref()
-        .map(|name| header_name("identity.tenant_header", name))
-        .transpose()?;
+        .map(header_name)
+        .transpose()
+        .at("identity.tenant_header")?;
     tenants_can_be_told(&document, &pools, tenant_header.is_some())?;
     Ok(Config {
         models: models(&pools, &routes),
         looked_at: looked_at(&pools, &routes, tenant_header.as_deref()),
         routes,
         tenant_header,
-        body_limit: within(
-            "limits.body_bytes",
-            document.limits.body_bytes,
-            BODY_BYTES,
-            BODY_BYTES_DEFAULT,
-        )? as usize,
-        prompt_key_bytes: prompt_key_bytes(document.limits.prompt_key_bytes, &pools)?,
+        body_limit: within(document.limits.body_bytes, BODY_BYTES, BODY_BYTES_DEFAULT)
+            .at("limits.body_bytes")? as usize,
+        prompt_key_bytes: prompt_key_bytes(document.limits.prompt_key_bytes, &pools)
+            .at("limits.prompt_key_bytes")?,
         pools,
-        decision_readers: readers(&document.decision_header)?,
+        decision_readers: readers(&document.decision_header).at("decision_header.tenants")?,
         upgrades: document.upgrades,
     })
 }
 
 fn document(json: &[u8]) -> Result<wire::Document> {
     if json.iter().all(u8::is_ascii_whitespace) {
-        return wrong(
-            "configuration",
-            "is empty; give an object with `pools` and `routes`",
-        );
+        return wrong("is empty; give an object with `pools` and `routes`");
     }
-    serde_json::from_slice(json).map_err(|error| {
-        let path = place::at(json, error.line(), error.column());
-        Error {
-            path: if path.is_empty() {
-                "configuration".into()
-            } else {
-                path
-            },
-            problem: worded(&error),
-        }
-    })
-}
-
-/// The error's text, of a value that is wrong without its line and column: a configuration that came as YAML
-/// has others, and its path says it better. Where the JSON itself is broken they are all there is.
-fn worded(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.rsplit_once(" at line ") {
-        Some((problem, _)) if error.is_data() => problem.to_owned(),
-        _ => text,
-    }
+    let tree: Json = serde_json::from_slice(json).map_err(|error| Error {
+        path: place::at(json, error.line(), error.column()),
+        problem: error.to_string(),
+    })?;
+    let mut document = wire::Document::default();
+    document.read(tree)?;
+    Ok(document)
 }
 
 /// How much of a prompt makes its key; an error where nothing would use it.
 fn prompt_key_bytes(bytes: Option<u32>, pools: &[Pool]) -> Result<usize> {
-    let path = "limits.prompt_key_bytes";
     if !pools
         .iter()
         .any(|pool| pool.balance.key == Some(HashKey::Prompt))
     {
         return match bytes {
             None => Ok(0),
-            Some(_) => wrong(
-                path,
-                "no pool hashes prompts (`hash: {on: prompt}`); leave it out",
-            ),
+            Some(_) => wrong("no pool hashes prompts (`hash: {on: prompt}`); leave it out"),
         };
     }
-    Ok(within(path, bytes, PROMPT_KEY_BYTES, PROMPT_KEY_BYTES_DEFAULT)? as usize)
+    Ok(within(bytes, PROMPT_KEY_BYTES, PROMPT_KEY_BYTES_DEFAULT)? as usize)
 }
 
 fn readers(header: &wire::DecisionHeader) -> Result<Readers> {
-    let path = "decision_header.tenants";
     match header.callers {
         wire::Callers::Tenants if header.tenants.is_empty() => {
-            wrong(path, "is empty; list the tenants who may see decisions")
+            wrong("is empty; list the tenants who may see decisions")
         }
         wire::Callers::Tenants => Ok(Readers::Tenants(header.tenants.clone())),
-        _ if !header.tenants.is_empty() => {
-            wrong(path, "is for `callers: tenants` only; leave it out")
-        }
+        _ if !header.tenants.is_empty() => wrong("is for `callers: tenants` only; leave it out"),
         wire::Callers::None => Ok(Readers::Nobody),
         wire::Callers::All => Ok(Readers::Everybody),
     }
@@ -173,7 +182,7 @@ fn tenants_can_be_told(document: &wire::Document, pools: &[Pool], told: bool) ->
         }
         (None, None) => return Ok(()),
     };
-    wrong(path, "no tenant can be told; set `identity.tenant_header`")
+    wrong("no tenant can be told; set `identity.tenant_header`").at(&path)
 }
 
 /// Every model that is named, for the tables that keep something for each.
@@ -190,10 +199,7 @@ fn models(pools: &[Pool], routes: &[Route]) -> Vec<String> {
         .iter()
         .flat_map(|route| &route.alias)
         .flat_map(|(from, to)| [from, to]);
-    let mut all: Vec<String> = named.chain(aliases).cloned().collect();
-    all.sort_unstable();
-    all.dedup();
-    all
+    sorted(named.chain(aliases).map(String::as_str))
 }
 
 /// Every header that is named, and the path: what is kept of a request while its body is awaited.
@@ -206,13 +212,22 @@ fn looked_at(pools: &[Pool], routes: &[Route], tenant: Option<&str>) -> Vec<Stri
         .iter()
         .flat_map(|route| &route.matches.headers)
         .map(|(name, _)| name.as_str());
-    let all = [":path"]
-        .into_iter()
-        .chain(tenant)
-        .chain(hashed)
-        .chain(matched);
-    let mut all: Vec<String> = all.map(str::to_owned).collect();
-    all.sort_unstable();
-    all.dedup();
-    all
+    sorted(
+        [":path"]
+            .into_iter()
+            .chain(tenant)
+            .chain(hashed)
+            .chain(matched),
+    )
+}
+
+/// Each of `names` once, in order.
+fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut sorted: Vec<String> = Vec::new();
+    names.for_each(|name| {
+        if let Err(place) = sorted.binary_search_by(|known| known.as_str().cmp(name)) {
+            sorted.insert(place, name.to_owned());
+        }
+    });
+    sorted
 }

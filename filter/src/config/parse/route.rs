@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::checks::{duration, each, header_name, model_pattern, name, within};
-use super::{Result, wrong};
+use super::checks::{duration, each, header_name, models, name, within};
+use super::{At, Result, wrong};
 use crate::config::wire;
 use crate::config::{HeaderPattern, Match, Pattern, Pool, PoolId, Retry, RetryOn, Route};
 use crate::values::units::Tokens;
@@ -21,152 +21,132 @@ const RETRY_ON_DEFAULT: [RetryOn; 4] = [
     RetryOn::ServerError,
 ];
 
-pub(super) fn route(path: &str, route: &wire::Route, pools: &[Pool]) -> Result<Route> {
+pub(super) fn route(route: &wire::Route, pools: &[Pool]) -> Result<Route> {
     let mut chosen = Vec::new();
     for (index, pool) in route.pools.iter().enumerate() {
-        let path = format!("{path}.pools[{index}]");
         let Some(at) = pools.iter().position(|known| known.name == *pool) else {
             let known: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
-            return wrong(
-                path,
-                format!(
-                    "there is no pool {pool:?}; the pools are {}",
-                    known.join(", ")
-                ),
-            );
+            return wrong(format!(
+                "there is no pool {pool:?}; the pools are {}",
+                known.join(", ")
+            ))
+            .at_item(index)
+            .at("pools");
         };
         if chosen.contains(&PoolId(at)) {
-            return wrong(path, format!("{pool:?} is named twice; name it once"));
+            return wrong(format!("{pool:?} is named twice; name it once"))
+                .at_item(index)
+                .at("pools");
         }
         chosen.push(PoolId(at));
     }
     if chosen.is_empty() {
-        return wrong(format!("{path}.pools"), "is empty; name at least one pool");
+        return wrong("is empty; name at least one pool").at("pools");
     }
-    let mut alias = route.alias.0.clone();
-    alias.sort_unstable();
-    for (from, to) in &alias {
-        let path = format!("{path}.alias.{from}");
+    for (from, to) in &route.alias.0 {
         if to.is_empty() || from.is_empty() {
-            return wrong(path, "model names cannot be empty");
+            return wrong("model names cannot be empty").at(from).at("alias");
         }
         if !chosen
             .iter()
             .filter_map(|id| pools.get(id.0))
             .any(|pool| pool.serves(to))
         {
-            return wrong(
-                path,
-                format!("none of the rule's pools serves {to:?}; add it to a pool's models"),
-            );
+            return wrong(format!(
+                "none of the rule's pools serves {to:?}; add it to a pool's models"
+            ))
+            .at(from)
+            .at("alias");
         }
     }
     Ok(Route {
-        name: route.name.as_deref().map_or(Ok(String::new()), |text| {
-            name(&format!("{path}.name"), text)
-        })?,
-        matches: matches(&format!("{path}.match"), &route.matches)?,
-        alias,
+        name: route
+            .name
+            .as_deref()
+            .map_or(Ok(String::new()), name)
+            .at("name")?,
+        matches: matches(&route.matches).at("match")?,
+        alias: route.alias.0.clone(),
         pools: chosen,
-        attempts: within(
-            &format!("{path}.attempts"),
-            route.attempts,
-            ATTEMPTS,
-            ATTEMPTS_DEFAULT,
-        )?
-        .into(),
-        retry: retry(&format!("{path}.retry"), &route.retry)?,
+        attempts: within(route.attempts, ATTEMPTS, ATTEMPTS_DEFAULT)
+            .at("attempts")?
+            .into(),
+        retry: retry(&route.retry).at("retry")?,
         when_none_is_fit: route.when_none_is_fit,
     })
 }
 
-fn retry(path: &str, retry: &wire::Retry) -> Result<Retry> {
-    let bound = |field: &str, text: &Option<String>| {
+fn retry(retry: &wire::Retry) -> Result<Retry> {
+    let bound = |text: &Option<String>| {
         text.as_deref()
-            .map(|text| {
-                duration(
-                    &format!("{path}.{field}"),
-                    Some(text),
-                    PATIENCE,
-                    Duration::ZERO,
-                )
-            })
+            .map(|text| duration(Some(text), PATIENCE, Duration::ZERO))
             .transpose()
     };
     Ok(Retry {
         on: retry.on.clone().unwrap_or_else(|| RETRY_ON_DEFAULT.into()),
-        first_byte: bound("first_byte", &retry.first_byte)?,
-        answer: bound("answer", &retry.answer)?,
+        first_byte: bound(&retry.first_byte).at("first_byte")?,
+        answer: bound(&retry.answer).at("answer")?,
     })
 }
 
-fn matches(path: &str, matches: &wire::Match) -> Result<Match> {
+fn matches(matches: &wire::Match) -> Result<Match> {
     let input = match &matches.input_tokens {
         None => None,
         Some(range) => {
             let (min, max) = (range.min.unwrap_or(0), range.max.unwrap_or(u32::MAX));
             if min > max {
-                return wrong(
-                    format!("{path}.input_tokens"),
-                    format!("min {min} is above max {max}; no request would match"),
-                );
+                return wrong(format!(
+                    "min {min} is above max {max}; no request would match"
+                ))
+                .at("input_tokens");
             }
             Some((Tokens(min), Tokens(max)))
         }
     };
     if matches.stream.is_some() && matches.realtime == Some(true) {
         return wrong(
-            format!("{path}.stream"),
             "a Realtime session has no body that could ask for a stream; leave `stream` or `realtime` out",
-        );
+        )
+        .at("stream");
     }
     if matches.realtime == Some(true) && input.is_some() {
         return wrong(
-            format!("{path}.input_tokens"),
             "a Realtime session's input is not known when it is routed; leave `input_tokens` or `realtime` out",
-        );
+        )
+        .at("input_tokens");
     }
     Ok(Match {
-        models: each(
-            &format!("{path}.models"),
-            0..=usize::MAX,
-            &matches.models,
-            |path, model| model_pattern(path, model),
-        )?,
+        models: models(&matches.models).at("models")?,
         input,
         stream: matches.stream,
         realtime: matches.realtime,
         path: matches
             .path
             .as_ref()
-            .map(|text| pattern(&format!("{path}.path"), &text.exact, &text.prefix))
-            .transpose()?,
-        headers: each(
-            &format!("{path}.headers"),
-            0..=usize::MAX,
-            &matches.headers,
-            header,
-        )?,
+            .map(|text| pattern(&text.exact, &text.prefix))
+            .transpose()
+            .at("path")?,
+        headers: each(0..=usize::MAX, &matches.headers, &header).at("headers")?,
         tenants: matches.tenants.clone(),
     })
 }
 
-fn header(path: &str, header: &wire::HeaderMatch) -> Result<(String, HeaderPattern)> {
-    let name = header_name(&format!("{path}.name"), &header.name)?;
+fn header(header: &wire::HeaderMatch) -> Result<(String, HeaderPattern)> {
+    let name = header_name(&header.name).at("name")?;
     let pattern = match header.present {
         Some(_) if header.exact.is_some() || header.prefix.is_some() => {
-            return wrong(path, "give one of `exact`, `prefix` and `present`");
+            return wrong("give one of `exact`, `prefix` and `present`");
         }
         Some(present) => HeaderPattern::Present(present),
-        None => HeaderPattern::Value(pattern(path, &header.exact, &header.prefix)?),
+        None => HeaderPattern::Value(pattern(&header.exact, &header.prefix)?),
     };
     Ok((name, pattern))
 }
 
-fn pattern(path: &str, exact: &Option<String>, prefix: &Option<String>) -> Result<Pattern> {
+fn pattern(exact: &Option<String>, prefix: &Option<String>) -> Result<Pattern> {
     match (exact, prefix) {
         (Some(exact), None) => Ok(Pattern::Exact(exact.clone())),
         (None, Some(prefix)) => Ok(Pattern::Prefix(prefix.clone())),
-        _ => wrong(path, "give one of `exact` and `prefix`"),
+        _ => wrong("give one of `exact` and `prefix`"),
     }
 }
