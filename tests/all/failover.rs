@@ -206,6 +206,18 @@ fn what_the_proxy_answers_for_endpoints_that_gave_nothing_is_their_failure(on: O
     );
 }
 
+fn a_bound_of_the_proxys_own_is_no_endpoints_failure(on: On) {
+    let mut proxy = proxy(on, &config("round_robin", 2, json!({"pools": ["p"]})), 2);
+    for request in 0..100 {
+        let (stream, _) = open(&mut *proxy, request % 2);
+        proxy.respond_full(stream);
+        proxy.respond_body(stream, b"reset reason: overflow", true);
+        proxy.close(stream);
+    }
+    let all = ["10.0.0.1:80", "10.0.0.2:80"].map(|endpoint| trips(&*proxy, endpoint));
+    assert_eq!(all, [0, 0]);
+}
+
 fn an_answer_that_the_endpoint_breaks_off_is_a_failure_and_a_client_that_leaves_is_none(on: On) {
     let mut proxy = proxy(on, &config("round_robin", 1, json!({"pools": ["p"]})), 1);
     let half = |proxy: &mut dyn Proxy| {
@@ -394,6 +406,7 @@ on_both! {
     a_lost_probe_is_replaced_after_thirty_seconds_and_a_bad_one_trips_again
     the_endpoints_that_were_tried_before_the_one_that_answered_are_charged
     what_the_proxy_answers_for_endpoints_that_gave_nothing_is_their_failure
+    a_bound_of_the_proxys_own_is_no_endpoints_failure
     an_answer_that_the_endpoint_breaks_off_is_a_failure_and_a_client_that_leaves_is_none
     an_overloaded_endpoint_rests_as_long_as_it_asks
     a_black_hole_gets_little_before_it_trips

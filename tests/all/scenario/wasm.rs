@@ -163,6 +163,11 @@ impl Proxy for Wasm {
         self.start(stream, (status, attempts, details), &[]);
     }
 
+    fn respond_full(&mut self, stream: StreamId) {
+        let details = "upstream_reset_before_response_started{overflow}";
+        self.start(stream, (503, 1, details), &[]);
+    }
+
     fn respond_body(&mut self, stream: StreamId, chunk: &[u8], end: bool) {
         let (vm, id) = self.at(stream);
         vm.response_body(id, chunk, end).expect("no trap");
