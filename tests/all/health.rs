@@ -167,6 +167,24 @@ fn another_worker_asks_on_when_the_one_that_asked_dies(on: On) {
     assert_eq!(counts.values().copied().collect::<Vec<_>>(), [3, 3, 3]);
 }
 
+/// While the leader is at work another takes its turns, and they are not taken again.
+fn a_leader_that_was_held_up_does_not_ask_again(on: On) {
+    let mut proxy = proxy(on, &config(json!({})), 2);
+    pass(&mut *proxy, 0..2, Duration::from_secs(1));
+    let mut asked = 0;
+    for _ in 0..20 {
+        for worker in [1, 0] {
+            proxy.advance(Duration::from_millis(200));
+            pass(&mut *proxy, [worker], Duration::from_millis(4_800));
+            for check in proxy.errands(worker) {
+                proxy.reply(worker, &check, 200, b"");
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked <= 60, "{asked} checks of three endpoints in 200 s");
+}
+
 on_both! {
     each_endpoint_is_asked_once_an_interval_by_the_whole_proxy
     three_failures_leave_an_endpoint_out_and_two_passes_ramp_it_up_again
@@ -175,4 +193,5 @@ on_both! {
     nobody_is_asked_where_checks_are_off
     when_all_are_out_requests_are_refused_until_one_is_back
     another_worker_asks_on_when_the_one_that_asked_dies
+    a_leader_that_was_held_up_does_not_ask_again
 }

@@ -119,6 +119,22 @@ fn a_trip_on_one_worker_is_every_workers_within_a_tick(on: On) {
     );
 }
 
+/// A worker that leads again has to look at what others have shown meanwhile.
+fn the_states_that_metrics_show_are_right_whoever_leads(on: On) {
+    let mut proxy = proxy(on, &config(), 2);
+    pass(&mut *proxy, 0..2, Duration::from_secs(1));
+    pass(&mut *proxy, [1], Duration::from_millis(500));
+    let (stream, step) = chat_bytes(&mut *proxy, 1, BODY);
+    let name = format!("junheng.endpoint.p.{}.state", step.sent().endpoint());
+    proxy.respond_with(stream, 429, 1, &[("retry-after", "1")]);
+    proxy.close(stream);
+    pass(&mut *proxy, [1], Duration::from_millis(100));
+    assert_eq!(proxy.metric(&name), 4);
+    proxy.advance(Duration::from_secs(2));
+    pass(&mut *proxy, [0], Duration::from_millis(100));
+    assert_eq!(proxy.metric(&name), 0);
+}
+
 /// Five failures in a row, on five workers; the endpoint.
 fn trip(proxy: &mut dyn Proxy) -> String {
     let mut last = String::new();
@@ -174,4 +190,5 @@ on_both! {
     nothing_is_taken_from_workers_that_live_however_long_they_carry_it
     a_worker_that_was_taken_for_dead_finds_its_way_back
     a_trip_on_one_worker_is_every_workers_within_a_tick
+    the_states_that_metrics_show_are_right_whoever_leads
 }

@@ -263,6 +263,13 @@ impl Watch {
         }
     }
 
+    /// Somebody else shows the standings, or has shown them.
+    pub fn leave(&mut self) {
+        for watched in &mut self.endpoints {
+            watched.shown = None;
+        }
+    }
+
     /// Counts a success. It belongs to the bucket of its time, so where that has not begun it begins now.
     fn good(
         &mut self,

@@ -17,7 +17,7 @@ use crate::values::rng::Rng;
 
 use super::counter::Counter;
 use super::errand::{Errand, Reply};
-use super::lease::Candidate;
+use super::lease::{Candidate, Role};
 use super::member::Member;
 use super::pool::PoolState;
 use super::{Refusal, Verdict};
@@ -30,8 +30,6 @@ pub struct Worker {
     pub(super) rng: Rng,
     member: Rc<RefCell<Member>>,
     candidate: Candidate,
-    /// Whether this worker led at its last tick.
-    leads: bool,
     /// Counts what is agreed on anew, and how far this worker has followed.
     changes: Option<Meter>,
     followed: u64,
@@ -72,7 +70,6 @@ impl Worker {
                 since: host.now(),
             },
             member: Rc::clone(member),
-            leads: false,
             changes: host.define(Kind::Counter, metrics::CHANGES),
             followed: 0,
             refused: Vec::new(),
@@ -90,27 +87,30 @@ impl Worker {
         let now = host.now();
         self.beat(now, host);
         self.follow(now, host);
-        self.leads = self.candidate.lead(now, host);
+        let role = self.candidate.lead(now, host);
+        let leads = role != Role::Follows;
         let config = Rc::clone(&self.config);
         let mut errands = Vec::new();
         for (id, (pool, config)) in self.pools.iter_mut().zip(&config.pools).enumerate() {
             pool.sync_in_flight(host);
+            if role != Role::Leads {
+                pool.rounds.leave();
+                pool.watch.leave();
+            }
             if let Some(rule) = &config.load {
                 pool.loads.publish(&self.member, rule, now, host);
-                if self.leads {
+                if leads {
                     pool.loads.weigh(config, rule, now, host);
                 }
             }
-            if self.leads {
+            if leads {
                 let (total, endpoints) = pool.meters.audited();
                 pool.audit.look(&config.name, total, endpoints, now, host);
                 let view = pool.endpoints.view();
                 pool.rounds.due(id, config, view, now, &mut errands);
-            } else {
-                pool.rounds.leave();
             }
             pool.watch.settle(&mut pool.endpoints, now);
-            if self.leads {
+            if leads {
                 pool.watch.show(host);
             }
         }
