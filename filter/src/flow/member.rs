@@ -29,6 +29,10 @@ pub struct Member {
     id: u64,
     slot: Option<usize>,
     ledgers: Vec<Ledger>,
+    /// Configurations in force, the newest last: one that is replaced lives on until its connections have drained.
+    configurations: Vec<u32>,
+    /// How many there have been.
+    configured: u32,
 }
 
 /// What a VM carries in one pool.
@@ -81,7 +85,26 @@ impl Member {
             id,
             slot: None,
             ledgers: Vec::new(),
+            configurations: Vec::new(),
+            configured: 0,
         }
+    }
+
+    /// Counts a configuration in; its number.
+    pub(super) fn begin(&mut self) -> u32 {
+        self.configured = self.configured.wrapping_add(1);
+        self.configurations.push(self.configured);
+        self.configured
+    }
+
+    /// Counts a configuration out.
+    pub(super) fn end(&mut self, configuration: u32) {
+        self.configurations.retain(|known| *known != configuration);
+    }
+
+    /// Whether a configuration is the one that speaks for this VM where only one can.
+    pub(super) fn is_newest(&self, configuration: u32) -> bool {
+        self.configurations.last() == Some(&configuration)
     }
 
     /// The VM's name.

@@ -29,6 +29,8 @@ pub struct Worker {
     pub(super) estimator: Estimator,
     pub(super) rng: Rng,
     member: Rc<RefCell<Member>>,
+    /// Its number among the member's.
+    configuration: u32,
     candidate: Candidate,
     /// Counts what is agreed on anew, and how far this worker has followed.
     changes: Option<Meter>,
@@ -60,6 +62,7 @@ impl Worker {
             .map(|pool| PoolState::new(pool, member, &mut rng, host))
             .collect();
         Candidate::prepare(host);
+        let configuration = member.borrow_mut().begin();
         Worker {
             estimator: Estimator::new(config.models.len()),
             config: Rc::new(config),
@@ -70,6 +73,7 @@ impl Worker {
                 since: host.now(),
             },
             member: Rc::clone(member),
+            configuration,
             changes: host.define(Kind::Counter, metrics::CHANGES),
             followed: 0,
             refused: Vec::new(),
@@ -89,6 +93,9 @@ impl Worker {
         self.follow(now, host);
         let role = self.candidate.lead(now, host);
         let leads = role != Role::Follows;
+        // What is published of loads has one place a VM, and a configuration that drains hears less and less.
+        let member = self.member.try_borrow();
+        let speaks = member.is_ok_and(|member| member.is_newest(self.configuration));
         let config = Rc::clone(&self.config);
         let mut errands = Vec::new();
         for (id, (pool, config)) in self.pools.iter_mut().zip(&config.pools).enumerate() {
@@ -98,7 +105,9 @@ impl Worker {
                 pool.watch.leave();
             }
             if let Some(rule) = &config.load {
-                pool.loads.publish(&self.member, rule, now, host);
+                if speaks {
+                    pool.loads.publish(&self.member, rule, now, host);
+                }
                 if leads {
                     pool.loads.weigh(config, rule, now, host);
                 }
@@ -154,6 +163,9 @@ impl Worker {
     /// The configuration has been replaced; streams that began under it may still be on their way.
     pub fn on_retired(&mut self, host: &mut dyn Host) {
         self.retired = true;
+        if let Ok(mut member) = self.member.try_borrow_mut() {
+            member.end(self.configuration);
+        }
         self.tell_counts(host);
     }
 

@@ -54,6 +54,15 @@ impl Wasm {
         }
     }
 
+    /// Puts `config` in force on all workers. The last one goes on ticking, as it does in Envoy while the old
+    /// listener drains.
+    pub fn reload(&mut self, config: &Value) {
+        let json = config.to_string().into_bytes();
+        for vm in self.vms.iter_mut().flatten() {
+            vm.reconfigure(json.clone()).expect("a valid configuration");
+        }
+    }
+
     fn at(&mut self, stream: StreamId) -> (&mut Vm, VmStream) {
         let (worker, id) = self.streams[stream.0].expect("a stream that is open");
         (self.vm(worker), id)
