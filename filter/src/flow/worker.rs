@@ -114,7 +114,9 @@ impl Worker {
             }
             if leads {
                 let (total, endpoints) = pool.meters.audited();
-                pool.audit.look(&config.name, total, endpoints, now, host);
+                let places = pool.loads.places();
+                pool.audit
+                    .look(&config.name, total, places, endpoints, now, host);
                 let view = pool.endpoints.view();
                 pool.rounds.due(id, config, view, now, &mut errands);
             }

@@ -63,6 +63,11 @@ impl Wasm {
         }
     }
 
+    /// What a worker's last callback cost.
+    pub fn fuel_used(&mut self, worker: usize) -> u64 {
+        self.vm(worker).fuel_used()
+    }
+
     fn at(&mut self, stream: StreamId) -> (&mut Vm, VmStream) {
         let (worker, id) = self.streams[stream.0].expect("a stream that is open");
         (self.vm(worker), id)
