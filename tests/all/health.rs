@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::on_both;
-use crate::scenario::{Asked, On, Proxy, chat_bytes, exchange, pass, proxy};
+use crate::scenario::{Asked, On, Proxy, Wasm, chat_bytes, exchange, pass, proxy};
 
 const BODY: &[u8] = br#"{"model":"m","messages":[]}"#;
 const ENDPOINTS: [&str; 3] = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"];
@@ -183,6 +183,26 @@ fn a_leader_that_was_held_up_does_not_ask_again(on: On) {
         }
     }
     assert!(asked <= 60, "{asked} checks of three endpoints in 200 s");
+}
+
+/// As many requests as Envoy sends to a cluster are under way, and it says so in the endpoints' stead.
+#[test]
+fn a_check_that_the_proxy_did_not_send_says_nothing() {
+    let mut proxy = Wasm::new(&config(json!({})), WORKERS);
+    let full: &[u8] =
+        b"upstream connect error or disconnect/reset before headers. reset reason: overflow";
+    let refused: &[u8] = b"upstream connect error or disconnect/reset before headers. reset reason: connection failure";
+    for (body, states) in [(full, [0, 0, 0]), (refused, [5, 5, 5])] {
+        for _ in 0..1000 {
+            pass(&mut proxy, 0..WORKERS, Duration::from_millis(50));
+            for worker in 0..WORKERS {
+                for check in proxy.errands(worker) {
+                    proxy.reply(worker, &check, 503, body);
+                }
+            }
+        }
+        assert_eq!(ENDPOINTS.map(|endpoint| state(&proxy, endpoint)), states);
+    }
 }
 
 on_both! {
