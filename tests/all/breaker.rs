@@ -34,6 +34,7 @@ fn random_histories_go_as_a_plain_model_says() {
         seen.available,
         seen.probes_replaced,
         seen.probes_too_late,
+        seen.probes_given_back,
         seen.counter_restarts,
     ];
     assert!(least.iter().all(|&times| times > traces / 100), "{seen:?}");

@@ -164,6 +164,59 @@ fn a_lost_probe_is_replaced_after_thirty_seconds_and_a_bad_one_trips_again(on: O
     );
 }
 
+/// A chat's answer may take minutes, and a probe is waited for thirty seconds.
+fn a_probe_passes_with_the_first_byte_of_its_answer(on: On) {
+    let mut proxy = proxy(on, &config("round_robin", 2, json!({"pools": ["p"]})), 2);
+    let failing = "10.0.0.1:80";
+    fail_until_tripped(&mut *proxy, failing);
+    pass(&mut *proxy, 0..2, Duration::from_secs(31));
+    let (stream, order) = open(&mut *proxy, 0);
+    assert_eq!(order[0], failing);
+    proxy.respond(stream, 200, 1);
+    pass(&mut *proxy, 0..2, Duration::from_secs(1));
+    assert_eq!(
+        state(&*proxy, failing),
+        2,
+        "any server has a status at once"
+    );
+    proxy.respond_body(stream, b"data: a", false);
+    pass(&mut *proxy, 0..2, Duration::from_secs(1));
+    assert_eq!(state(&*proxy, failing), 1);
+    pass(&mut *proxy, 0..2, Duration::from_secs(61));
+    proxy.respond_body(stream, b"data: z", true);
+    proxy.close(stream);
+    assert_eq!((state(&*proxy, failing), trips(&*proxy, failing)), (0, 1));
+}
+
+/// Whether they are callers without patience or mean harm.
+fn callers_who_leave_do_not_keep_an_endpoint_out(on: On) {
+    let mut proxy = proxy(on, &config("round_robin", 2, json!({"pools": ["p"]})), 2);
+    let failing = "10.0.0.1:80";
+    fail_until_tripped(&mut *proxy, failing);
+    pass(&mut *proxy, 0..2, Duration::from_secs(31));
+    for request in 0..20 {
+        let (stream, order) = open(&mut *proxy, request % 2);
+        assert_eq!(order[0], failing, "request {request} is the probe");
+        proxy.close(stream);
+        pass(&mut *proxy, 0..2, Duration::from_millis(50));
+    }
+    let (stream, _) = open(&mut *proxy, 0);
+    pass(&mut *proxy, 0..2, Duration::from_secs(10));
+    proxy.close(stream);
+    pass(&mut *proxy, 0..2, Duration::from_secs(9));
+    assert_ne!(
+        open(&mut *proxy, 1).1[0],
+        failing,
+        "it may hang: the next caller is spared for as long as the last waited"
+    );
+    pass(&mut *proxy, 0..2, Duration::from_secs(2));
+    let (stream, order) = open(&mut *proxy, 1);
+    assert_eq!(order[0], failing);
+    answer(&mut *proxy, stream, 200);
+    pass(&mut *proxy, 0..2, Duration::from_millis(50));
+    assert_eq!(state(&*proxy, failing), 1);
+}
+
 fn the_endpoints_that_were_tried_before_the_one_that_answered_are_charged(on: On) {
     let mut proxy = proxy(on, &config("round_robin", 3, json!({"pools": ["p"]})), 2);
     let mut charged: BTreeMap<String, usize> = BTreeMap::new();
@@ -204,6 +257,18 @@ fn what_the_proxy_answers_for_endpoints_that_gave_nothing_is_their_failure(on: O
         "10.0.1.1:80",
         "all three are out, the next pool serves"
     );
+}
+
+fn a_bound_of_the_proxys_own_is_no_endpoints_failure(on: On) {
+    let mut proxy = proxy(on, &config("round_robin", 2, json!({"pools": ["p"]})), 2);
+    for request in 0..100 {
+        let (stream, _) = open(&mut *proxy, request % 2);
+        proxy.respond_full(stream);
+        proxy.respond_body(stream, b"reset reason: overflow", true);
+        proxy.close(stream);
+    }
+    let all = ["10.0.0.1:80", "10.0.0.2:80"].map(|endpoint| trips(&*proxy, endpoint));
+    assert_eq!(all, [0, 0]);
 }
 
 fn an_answer_that_the_endpoint_breaks_off_is_a_failure_and_a_client_that_leaves_is_none(on: On) {
@@ -392,8 +457,11 @@ on_both! {
     the_deciding_failure_is_the_one_above_a_fifth
     one_probe_brings_an_endpoint_back_over_a_ramp
     a_lost_probe_is_replaced_after_thirty_seconds_and_a_bad_one_trips_again
+    a_probe_passes_with_the_first_byte_of_its_answer
+    callers_who_leave_do_not_keep_an_endpoint_out
     the_endpoints_that_were_tried_before_the_one_that_answered_are_charged
     what_the_proxy_answers_for_endpoints_that_gave_nothing_is_their_failure
+    a_bound_of_the_proxys_own_is_no_endpoints_failure
     an_answer_that_the_endpoint_breaks_off_is_a_failure_and_a_client_that_leaves_is_none
     an_overloaded_endpoint_rests_as_long_as_it_asks
     a_black_hole_gets_little_before_it_trips

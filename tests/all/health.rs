@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::on_both;
-use crate::scenario::{Asked, On, Proxy, chat_bytes, exchange, pass, proxy};
+use crate::scenario::{Asked, On, Proxy, Wasm, chat_bytes, exchange, pass, proxy};
 
 const BODY: &[u8] = br#"{"model":"m","messages":[]}"#;
 const ENDPOINTS: [&str; 3] = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"];
@@ -167,6 +167,44 @@ fn another_worker_asks_on_when_the_one_that_asked_dies(on: On) {
     assert_eq!(counts.values().copied().collect::<Vec<_>>(), [3, 3, 3]);
 }
 
+/// While the leader is at work another takes its turns, and they are not taken again.
+fn a_leader_that_was_held_up_does_not_ask_again(on: On) {
+    let mut proxy = proxy(on, &config(json!({})), 2);
+    pass(&mut *proxy, 0..2, Duration::from_secs(1));
+    let mut asked = 0;
+    for _ in 0..20 {
+        for worker in [1, 0] {
+            proxy.advance(Duration::from_millis(200));
+            pass(&mut *proxy, [worker], Duration::from_millis(4_800));
+            for check in proxy.errands(worker) {
+                proxy.reply(worker, &check, 200, b"");
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked <= 60, "{asked} checks of three endpoints in 200 s");
+}
+
+/// As many requests as Envoy sends to a cluster are under way, and it says so in the endpoints' stead.
+#[test]
+fn a_check_that_the_proxy_did_not_send_says_nothing() {
+    let mut proxy = Wasm::new(&config(json!({})), WORKERS);
+    let full: &[u8] =
+        b"upstream connect error or disconnect/reset before headers. reset reason: overflow";
+    let refused: &[u8] = b"upstream connect error or disconnect/reset before headers. reset reason: connection failure";
+    for (body, states) in [(full, [0, 0, 0]), (refused, [5, 5, 5])] {
+        for _ in 0..1000 {
+            pass(&mut proxy, 0..WORKERS, Duration::from_millis(50));
+            for worker in 0..WORKERS {
+                for check in proxy.errands(worker) {
+                    proxy.reply(worker, &check, 503, body);
+                }
+            }
+        }
+        assert_eq!(ENDPOINTS.map(|endpoint| state(&proxy, endpoint)), states);
+    }
+}
+
 on_both! {
     each_endpoint_is_asked_once_an_interval_by_the_whole_proxy
     three_failures_leave_an_endpoint_out_and_two_passes_ramp_it_up_again
@@ -175,4 +213,5 @@ on_both! {
     nobody_is_asked_where_checks_are_off
     when_all_are_out_requests_are_refused_until_one_is_back
     another_worker_asks_on_when_the_one_that_asked_dies
+    a_leader_that_was_held_up_does_not_ask_again
 }

@@ -119,6 +119,22 @@ fn a_trip_on_one_worker_is_every_workers_within_a_tick(on: On) {
     );
 }
 
+/// A worker that leads again has to look at what others have shown meanwhile.
+fn the_states_that_metrics_show_are_right_whoever_leads(on: On) {
+    let mut proxy = proxy(on, &config(), 2);
+    pass(&mut *proxy, 0..2, Duration::from_secs(1));
+    pass(&mut *proxy, [1], Duration::from_millis(500));
+    let (stream, step) = chat_bytes(&mut *proxy, 1, BODY);
+    let name = format!("junheng.endpoint.p.{}.state", step.sent().endpoint());
+    proxy.respond_with(stream, 429, 1, &[("retry-after", "1")]);
+    proxy.close(stream);
+    pass(&mut *proxy, [1], Duration::from_millis(100));
+    assert_eq!(proxy.metric(&name), 4);
+    proxy.advance(Duration::from_secs(2));
+    pass(&mut *proxy, [0], Duration::from_millis(100));
+    assert_eq!(proxy.metric(&name), 0);
+}
+
 /// Five failures in a row, on five workers; the endpoint.
 fn trip(proxy: &mut dyn Proxy) -> String {
     let mut last = String::new();
@@ -169,9 +185,42 @@ fn all_of_it_holds_by_nginx_rules_of_compare_and_swap() {
     assert_eq!(sums(&proxy)[0], 7);
 }
 
+/// Of four times the endpoints, each of which every worker has load at and news of.
+#[test]
+fn what_the_leader_does_on_its_tick_grows_with_the_pool_and_not_faster() {
+    const WORKERS: usize = 4;
+    let dearest = [100, 400].map(|size| {
+        let endpoints: Vec<Value> = (0..size)
+            .map(|n| json!({"address": format!("10.0.{}.{}:80", n / 250, n % 250)}))
+            .collect();
+        let config = json!({
+            "pools": [{
+                "name": "p", "endpoints": endpoints, "balance": {"algorithm": "round_robin"},
+                "health": {"check": {"enabled": false}},
+            }],
+            "routes": [{"pools": ["p"]}],
+        });
+        let mut proxy = Wasm::new(&config, WORKERS);
+        for worker in 0..WORKERS {
+            for _ in 0..size {
+                chat_bytes(&mut proxy, worker, BODY);
+            }
+        }
+        let mut dearest = 0;
+        for _ in 0..220 {
+            pass(&mut proxy, 0..WORKERS, Duration::from_millis(50));
+            dearest = (0..WORKERS).fold(dearest, |most, worker| most.max(proxy.fuel_used(worker)));
+        }
+        dearest
+    });
+    println!("the dearest tick: {dearest:?}");
+    assert!(dearest[1] < 5 * dearest[0], "{dearest:?}");
+}
+
 on_both! {
     what_a_dead_worker_carried_is_taken_out_of_the_gauges_within_five_seconds
     nothing_is_taken_from_workers_that_live_however_long_they_carry_it
     a_worker_that_was_taken_for_dead_finds_its_way_back
     a_trip_on_one_worker_is_every_workers_within_a_tick
+    the_states_that_metrics_show_are_right_whoever_leads
 }

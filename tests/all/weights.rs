@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::on_both;
-use crate::scenario::{On, Proxy, chat_bytes, pass, proxy};
+use crate::scenario::{On, Proxy, Wasm, chat_bytes, pass, proxy};
 
 const BODY: &[u8] = br#"{"model":"m","messages":[]}"#;
 const ENDPOINTS: [&str; 2] = ["10.0.0.1:80", "10.0.0.2:80"];
@@ -182,6 +182,27 @@ fn weights_stay_as_written_where_that_is_asked_for(on: On) {
     };
     let counts = live(&mut *proxy, 30, load);
     assert!((part(&counts) - 0.5).abs() < 0.01, "{counts:?}");
+}
+
+/// Envoy keeps a replaced listener, and so its configuration's ticks, for as long as its connections drain.
+#[test]
+fn a_configuration_that_drains_does_not_overwrite_what_the_new_one_learns() {
+    let config = config("weighted_round_robin", json!({}));
+    let mut proxy = Wasm::new(&config, WORKERS);
+    let busy = [("endpoint-load-metrics", "TEXT utilization.gpu=0.5")];
+    for reload in 0..5 {
+        for _ in 0..200 {
+            // Not on worker 0, which leads and knows what it has seen itself.
+            let (stream, _) = chat_bytes(&mut proxy, 1, BODY);
+            proxy.respond_with(stream, 200, 1, &busy);
+            proxy.respond_body(stream, b"{}", true);
+            proxy.close(stream);
+            pass(&mut proxy, 0..WORKERS, Duration::from_millis(100));
+        }
+        assert_eq!(weight(&proxy, ENDPOINTS[0]), 50, "reload {reload}");
+        pass(&mut proxy, 0..WORKERS, Duration::from_millis(700));
+        proxy.reload(&config);
+    }
 }
 
 on_both! {

@@ -111,6 +111,9 @@ impl Root {
         let Some((_, errand)) = place.map(|place| self.errands.swap_remove(place)) else {
             return;
         };
+        if never_left(header_count, body_size) {
+            return;
+        }
         let reply = reply(&errand, header_count, body_size);
         if let Some(mut worker) = self
             .worker
@@ -120,6 +123,17 @@ impl Root {
             worker.on_reply(&errand, reply.as_ref(), &mut Proxy);
         }
     }
+}
+
+/// Whether Envoy kept an errand to itself, as a bound of its own on the cluster (`circuit_breakers`) was
+/// reached: what it then answers in the endpoint's stead says so at its end, and tells nothing of the
+/// endpoint. Taken for a failed check, it would leave out a whole pool as soon as that is busy.
+fn never_left(header_count: usize, body_size: usize) -> bool {
+    const LONGEST: usize = 128;
+    header_count > 0
+        && (1..=LONGEST).contains(&body_size)
+        && hostcalls::buffer(Buffer::Reply, body_size)
+            .is_ok_and(|body| body.ends_with(b"reset reason: overflow"))
 }
 
 /// The reply that the host holds; nginx hands over failures as ones without headers.

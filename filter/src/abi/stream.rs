@@ -262,12 +262,14 @@ fn attempts(headers: &Headers) -> u32 {
 }
 
 /// Who made a response, by Envoy's response code details: `via_upstream` for one that came from there,
-/// `upstream_…` for one that never came. A host without such details is believed.
+/// `upstream_…` for one that never came. A host without such details is believed. What Envoy calls an
+/// overflow is a bound of its own on the whole cluster (`circuit_breakers`): the request was never sent, and
+/// charged to endpoints, a burst of requests would trip them all.
 fn origin() -> Origin {
     let details = hostcalls::property("response\0code_details").unwrap_or_default();
     if details.is_empty() || details.starts_with(b"via_upstream") {
         Origin::Endpoint
-    } else if details.starts_with(b"upstream_") {
+    } else if details.starts_with(b"upstream_") && !details.ends_with(b"{overflow}") {
         Origin::ForEndpoint
     } else {
         Origin::Proxy

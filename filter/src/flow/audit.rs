@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::ports::{Host, Meter};
 use crate::values::clock::Instant;
 
-use super::member::{EndpointKey, Load, carried};
+use super::member::{Load, Places, carried};
 
 /// What the leader remembers of one pool's differences between two looks.
 #[derive(Debug, Default)]
@@ -22,8 +22,8 @@ pub(super) struct Audit {
     suspicious: bool,
 }
 
-/// An endpoint as it is audited: its name, and the gauges of what [`Load`] counts.
-pub(super) type Audited = (EndpointKey, [Option<Meter>; 2]);
+/// An endpoint as it is audited: the gauges of what [`Load`] counts.
+pub(super) type Audited = [Option<Meter>; 2];
 
 /// A difference that has stood for some looks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,6 +44,7 @@ impl Audit {
         &mut self,
         pool: &str,
         total: Option<Meter>,
+        places: &Places,
         endpoints: impl Iterator<Item = Audited>,
         now: Instant,
         host: &mut dyn Host,
@@ -60,20 +61,16 @@ impl Audit {
             .map(|(_, load)| i64::from(load.in_flight))
             .sum();
         self.suspicious |= self.total.correct(total, all, host);
-        for (place, (endpoint, meters)) in endpoints.enumerate() {
-            if self.differences.len() <= place {
-                self.differences.push(Default::default());
+        let mut sums = vec![[0i64; 2]; places.len()];
+        for (key, Load { in_flight, waiting }) in carried {
+            if let Some([requests, tokens]) = places.of(key).and_then(|at| sums.get_mut(at)) {
+                *requests = requests.saturating_add(in_flight.into());
+                *tokens = tokens.saturating_add(waiting.into());
             }
-            let theirs = carried.iter().filter(|(key, _)| *key == endpoint);
-            let sums = theirs.fold([0i64; 2], |[requests, tokens], (_, load)| {
-                let Load { in_flight, waiting } = *load;
-                [
-                    requests.saturating_add(in_flight.into()),
-                    tokens.saturating_add(waiting.into()),
-                ]
-            });
-            let differences = self.differences.get_mut(place).into_iter().flatten();
-            for ((difference, meter), sum) in differences.zip(meters).zip(sums) {
+        }
+        self.differences.resize(places.len(), Default::default());
+        for ((differences, meters), sums) in self.differences.iter_mut().zip(endpoints).zip(sums) {
+            for ((difference, meter), sum) in differences.iter_mut().zip(meters).zip(sums) {
                 self.suspicious |= difference.correct(meter, sum, host);
             }
         }

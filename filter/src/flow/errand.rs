@@ -111,7 +111,7 @@ impl Rounds {
         }
     }
 
-    /// This worker does not lead: somebody else takes the turns.
+    /// Somebody else takes the turns, or has taken them.
     pub fn leave(&mut self) {
         self.checks.clear();
         self.metrics.clear();

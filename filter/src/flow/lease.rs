@@ -25,6 +25,17 @@ struct Lease {
     renewed: Instant,
 }
 
+/// What a candidate is until its next tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Another leads.
+    Follows,
+    /// It leads from now on: others may have since it last did.
+    Begins,
+    /// It leads, and nobody else has meanwhile.
+    Leads,
+}
+
 const KEY: &str = "junheng/leader";
 /// Two ticks ([`super::Worker::TICK`]), and half of one for ticks that come late.
 const TERM: Duration = Duration::from_millis(125);
@@ -40,21 +51,23 @@ impl Candidate {
         host.create(KEY, &nobody.encode());
     }
 
-    /// Renews the lease or takes it over, if it can; whether this one leads now.
-    pub fn lead(&self, now: Instant, host: &mut dyn Host) -> bool {
+    /// Renews the lease or takes it over, if it can.
+    pub fn lead(&self, now: Instant, host: &mut dyn Host) -> Role {
         update(host, KEY, |_, bytes| {
             let lease = Lease::decode(bytes);
             let free = |lease: &Lease| now.since(lease.renewed) >= TERM || lease.since < self.since;
-            let holds = |lease: &Lease| (lease.holder, lease.since) == (self.id, self.since);
-            let may = lease.is_none_or(|lease| holds(&lease) || free(&lease));
+            let holds =
+                lease.is_some_and(|lease| (lease.holder, lease.since) == (self.id, self.since));
+            let may = holds || lease.is_none_or(|lease| free(&lease));
             let next = Lease {
                 holder: self.id,
                 since: self.since,
                 renewed: now,
             };
-            may.then(|| (next.encode(), ()))
+            let role = if holds { Role::Leads } else { Role::Begins };
+            may.then(|| (next.encode(), role))
         })
-        .is_some()
+        .unwrap_or(Role::Follows)
     }
 }
 

@@ -14,11 +14,12 @@ use crate::report::metrics;
 use crate::values::clock::Instant;
 use crate::values::units::Weight;
 
-use super::member::{EndpointKey, Member};
+use super::member::{EndpointKey, Member, Places};
 
 /// One pool's loads.
 pub(super) struct Loads {
     endpoints: Vec<Seen>,
+    places: Places,
     pool: String,
     published: Option<Instant>,
     weighed: Option<Instant>,
@@ -51,6 +52,7 @@ impl Loads {
         };
         Loads {
             endpoints: addresses.iter().map(seen).collect(),
+            places: Places::new(addresses.iter().map(|address| EndpointKey::of(address))),
             pool: pool.name.clone(),
             published: None,
             weighed: None,
@@ -125,11 +127,8 @@ impl Loads {
         }
         let parts = self.parts(host);
         let mut bytes = Vec::with_capacity(self.endpoints.len().saturating_mul(10));
-        for (seen, endpoint) in self.endpoints.iter().zip(&config.endpoints) {
-            let its = parts
-                .iter()
-                .filter(|(key, _)| *key == seen.key)
-                .map(|(_, part)| part);
+        let endpoints = self.endpoints.iter().zip(&config.endpoints);
+        for ((seen, endpoint), its) in endpoints.zip(&parts) {
             let weight = merge(its, now, rule.interval).weight(endpoint.weight);
             bytes.extend(seen.key.to_bytes());
             bytes.extend(weight.value().to_le_bytes());
@@ -155,16 +154,21 @@ impl Loads {
         let entry = |entry: &[u8; 10]| {
             let (key, weight) = entry.split_first_chunk()?;
             let key = EndpointKey::from_bytes(*key);
-            let place = self.endpoints.iter().position(|seen| seen.key == key)?;
+            let place = self.places.of(key)?;
             let weight = Weight::new(u16::from_le_bytes(weight.try_into().ok()?))?;
             Some((place, weight))
         };
         entries.iter().filter_map(entry).collect()
     }
 
-    /// What all workers have published of this pool's endpoints; old parts no longer count by their dates.
-    fn parts(&self, host: &mut dyn Host) -> Vec<(EndpointKey, Part)> {
-        let mut parts = Vec::new();
+    /// Where in the pool each endpoint stands.
+    pub fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// What all workers have published, by the endpoints' places; old parts no longer count by their dates.
+    fn parts(&self, host: &mut dyn Host) -> Vec<Vec<Part>> {
+        let mut parts = vec![Vec::new(); self.endpoints.len()];
         for slot in 0.. {
             if !Member::is_known(slot, host) {
                 break;
@@ -173,10 +177,14 @@ impl Loads {
                 continue;
             };
             let (entries, _) = stored.bytes.as_chunks::<ENTRY>();
-            parts.extend(entries.iter().filter_map(|entry| {
-                let (key, part) = entry.split_first_chunk()?;
-                Some((EndpointKey::from_bytes(*key), Part::decode(part)?))
-            }));
+            for entry in entries {
+                if let Some((key, part)) = entry.split_first_chunk()
+                    && let Some(place) = self.places.of(EndpointKey::from_bytes(*key))
+                    && let Some(its) = parts.get_mut(place)
+                {
+                    its.extend(Part::decode(part));
+                }
+            }
         }
         parts
     }

@@ -29,6 +29,10 @@ pub struct Member {
     id: u64,
     slot: Option<usize>,
     ledgers: Vec<Ledger>,
+    /// Configurations in force, the newest last: one that is replaced lives on until its connections have drained.
+    configurations: Vec<u32>,
+    /// How many there have been.
+    configured: u32,
 }
 
 /// What a VM carries in one pool.
@@ -41,8 +45,12 @@ struct Ledger {
 }
 
 /// Names an endpoint across configurations, in which it may stand at different places.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EndpointKey(u64);
+
+/// Where in a pool each endpoint stands, by its key: what workers publish names thousands.
+#[derive(Debug)]
+pub(super) struct Places(Vec<(EndpointKey, u32)>);
 
 impl EndpointKey {
     /// The endpoint at `address`. Two of a pool's 4,096 share a key once in two trillion configurations.
@@ -59,6 +67,26 @@ impl EndpointKey {
     /// The key that was written so.
     pub(super) fn from_bytes(bytes: [u8; 8]) -> EndpointKey {
         EndpointKey(u64::from_le_bytes(bytes))
+    }
+}
+
+impl Places {
+    /// Those of a pool's endpoints, whose keys are given in their order.
+    pub(super) fn new(keys: impl Iterator<Item = EndpointKey>) -> Places {
+        let mut places: Vec<_> = keys.zip(0..).collect();
+        places.sort_unstable();
+        Places(places)
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The place of an endpoint, if it is one of the pool's.
+    pub(super) fn of(&self, key: EndpointKey) -> Option<usize> {
+        let place = self.0.binary_search_by_key(&key, |(known, _)| *known);
+        self.0.get(place.ok()?).map(|(_, place)| *place as usize)
     }
 }
 
@@ -81,7 +109,26 @@ impl Member {
             id,
             slot: None,
             ledgers: Vec::new(),
+            configurations: Vec::new(),
+            configured: 0,
         }
+    }
+
+    /// Counts a configuration in; its number.
+    pub(super) fn begin(&mut self) -> u32 {
+        self.configured = self.configured.wrapping_add(1);
+        self.configurations.push(self.configured);
+        self.configured
+    }
+
+    /// Counts a configuration out.
+    pub(super) fn end(&mut self, configuration: u32) {
+        self.configurations.retain(|known| *known != configuration);
+    }
+
+    /// Whether a configuration is the one that speaks for this VM where only one can.
+    pub(super) fn is_newest(&self, configuration: u32) -> bool {
+        self.configurations.last() == Some(&configuration)
     }
 
     /// The VM's name.

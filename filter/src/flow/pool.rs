@@ -15,7 +15,7 @@ use super::audit::{Audit, Audited};
 use super::counter::Counter;
 use super::errand::{Errand, Reply, Rounds, What};
 use super::loads::Loads;
-use super::member::{Account, EndpointKey, Member};
+use super::member::{Account, Member};
 use super::watch::Watch;
 
 /// A pool as one worker sees it.
@@ -47,7 +47,6 @@ struct EndpointMeters {
     in_flight: Option<Meter>,
     waiting: Option<Meter>,
     account: Account,
-    key: EndpointKey,
 }
 
 /// A pool's gauges, as its balancer asks for them.
@@ -150,7 +149,6 @@ impl PoolMeters {
             in_flight: host.define(Kind::Gauge, &metrics::endpoint_in_flight(name, address)),
             waiting: host.define(Kind::Gauge, &metrics::endpoint_waiting(name, address)),
             account: member.borrow_mut().account(name, address),
-            key: EndpointKey::of(address),
         };
         PoolMeters {
             endpoints: addresses.iter().map(endpoint).collect(),
@@ -184,7 +182,7 @@ impl PoolMeters {
     /// What the audit compares.
     pub(super) fn audited(&self) -> (Option<Meter>, impl Iterator<Item = Audited>) {
         let endpoints = self.endpoints.iter();
-        let endpoints = endpoints.map(|meters| (meters.key, [meters.in_flight, meters.waiting]));
+        let endpoints = endpoints.map(|meters| [meters.in_flight, meters.waiting]);
         (self.total, endpoints)
     }
 

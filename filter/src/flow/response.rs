@@ -103,6 +103,9 @@ impl Stream {
         let waited = std::mem::take(&mut placed.waiting);
         pool.meters.begin(placed.carrier, waited, host);
         let answered = placed.status.is_some_and(|status| status < 400);
+        if answered {
+            pass_probe(placed, pool, host);
+        }
         if placed.retried || !answered {
             return;
         }
@@ -175,6 +178,7 @@ fn settle(mut placed: Placed, worker: &mut Worker, by: EndedBy, host: &mut dyn H
             Some(400..500) if placed.probe.is_some() => {
                 judge(&mut placed, pool, Verdict::Good, host);
             }
+            _ if placed.probe.is_some() => judge(&mut placed, pool, Verdict::Nothing, host),
             _ => {}
         }
         if placed.complete && placed.status.is_some_and(|status| status < 500) {
@@ -222,6 +226,15 @@ fn judge(placed: &mut Placed, pool: &mut PoolState, verdict: Verdict, host: &mut
     };
     pool.watch
         .judge(placed.carrier, seen, &mut pool.endpoints, now, host);
+}
+
+/// A probe passes with its answer's first byte: answers may take longer than a probe is waited for, and an
+/// endpoint that gives no others would never be back. How the answer ends is judged like any other's.
+fn pass_probe(placed: &mut Placed, pool: &mut PoolState, host: &mut dyn Host) {
+    if placed.probe.is_some() {
+        judge(placed, pool, Verdict::Good, host);
+        placed.judged = false;
+    }
 }
 
 /// Takes in what the endpoint says of its load.

@@ -50,6 +50,8 @@ pub(super) enum Verdict {
     Bad,
     /// It has too much to do, and said for how long or did not.
     Overloaded(Option<Duration>),
+    /// Nothing: its caller left before, or the proxy did not send it. Of use for a probe only.
+    Nothing,
 }
 
 /// A request that has come to the point where it shows something of its endpoint.
@@ -192,11 +194,13 @@ impl Watch {
                     state.overloaded(rules, now, rest)
                 });
             }
+            (Verdict::Nothing, None) => {}
             (_, Some(token)) => {
                 let end = match verdict {
                     Verdict::Good => ProbeEnd::Passed,
                     Verdict::Bad => ProbeEnd::Failed,
                     Verdict::Overloaded(rest) => ProbeEnd::Overloaded(rest),
+                    Verdict::Nothing => ProbeEnd::Abandoned(now.since(sent)),
                 };
                 self.step(endpoint, pool, now, host, &|state, rules, answered| {
                     state.probed(rules, now, answered, token, end)
@@ -256,6 +260,13 @@ impl Watch {
                 host.record(gauge, code.into());
                 watched.shown = Some(code);
             }
+        }
+    }
+
+    /// Somebody else shows the standings, or has shown them.
+    pub fn leave(&mut self) {
+        for watched in &mut self.endpoints {
+            watched.shown = None;
         }
     }
 

@@ -17,7 +17,7 @@ use crate::values::rng::Rng;
 
 use super::counter::Counter;
 use super::errand::{Errand, Reply};
-use super::lease::Candidate;
+use super::lease::{Candidate, Role};
 use super::member::Member;
 use super::pool::PoolState;
 use super::{Refusal, Verdict};
@@ -29,9 +29,9 @@ pub struct Worker {
     pub(super) estimator: Estimator,
     pub(super) rng: Rng,
     member: Rc<RefCell<Member>>,
+    /// Its number among the member's.
+    configuration: u32,
     candidate: Candidate,
-    /// Whether this worker led at its last tick.
-    leads: bool,
     /// Counts what is agreed on anew, and how far this worker has followed.
     changes: Option<Meter>,
     followed: u64,
@@ -62,6 +62,7 @@ impl Worker {
             .map(|pool| PoolState::new(pool, member, &mut rng, host))
             .collect();
         Candidate::prepare(host);
+        let configuration = member.borrow_mut().begin();
         Worker {
             estimator: Estimator::new(config.models.len()),
             config: Rc::new(config),
@@ -72,7 +73,7 @@ impl Worker {
                 since: host.now(),
             },
             member: Rc::clone(member),
-            leads: false,
+            configuration,
             changes: host.define(Kind::Counter, metrics::CHANGES),
             followed: 0,
             refused: Vec::new(),
@@ -90,27 +91,37 @@ impl Worker {
         let now = host.now();
         self.beat(now, host);
         self.follow(now, host);
-        self.leads = self.candidate.lead(now, host);
+        let role = self.candidate.lead(now, host);
+        let leads = role != Role::Follows;
+        // What is published of loads has one place a VM, and a configuration that drains hears less and less.
+        let member = self.member.try_borrow();
+        let speaks = member.is_ok_and(|member| member.is_newest(self.configuration));
         let config = Rc::clone(&self.config);
         let mut errands = Vec::new();
         for (id, (pool, config)) in self.pools.iter_mut().zip(&config.pools).enumerate() {
             pool.sync_in_flight(host);
+            if role != Role::Leads {
+                pool.rounds.leave();
+                pool.watch.leave();
+            }
             if let Some(rule) = &config.load {
-                pool.loads.publish(&self.member, rule, now, host);
-                if self.leads {
+                if speaks {
+                    pool.loads.publish(&self.member, rule, now, host);
+                }
+                if leads {
                     pool.loads.weigh(config, rule, now, host);
                 }
             }
-            if self.leads {
+            if leads {
                 let (total, endpoints) = pool.meters.audited();
-                pool.audit.look(&config.name, total, endpoints, now, host);
+                let places = pool.loads.places();
+                pool.audit
+                    .look(&config.name, total, places, endpoints, now, host);
                 let view = pool.endpoints.view();
                 pool.rounds.due(id, config, view, now, &mut errands);
-            } else {
-                pool.rounds.leave();
             }
             pool.watch.settle(&mut pool.endpoints, now);
-            if self.leads {
+            if leads {
                 pool.watch.show(host);
             }
         }
@@ -154,6 +165,9 @@ impl Worker {
     /// The configuration has been replaced; streams that began under it may still be on their way.
     pub fn on_retired(&mut self, host: &mut dyn Host) {
         self.retired = true;
+        if let Ok(mut member) = self.member.try_borrow_mut() {
+            member.end(self.configuration);
+        }
         self.tell_counts(host);
     }
 

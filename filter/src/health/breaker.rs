@@ -7,6 +7,8 @@
 //! Not "open" and "half-open": those name a circuit's states and everybody reads one of them the
 //! wrong way round.
 
+use std::time::Duration;
+
 use crate::values::clock::Instant;
 use crate::values::units::Share;
 
@@ -49,6 +51,14 @@ impl Breaker {
         self.phase = Phase::Probing { until };
         self.probes = self.probes.wrapping_add(1);
         self.probes
+    }
+
+    /// Takes a probe back that has shown nothing for as long as `waited`: another is due after as long again, and
+    /// not later than if it had been lost.
+    pub fn give_back(&mut self, waited: Duration, now: Instant) {
+        if let Phase::Probing { until } = self.phase {
+            self.trip(now.after(waited).min(until));
+        }
     }
 
     /// Whether the outcome of the probe with this token is still wanted: it is until its

@@ -17,6 +17,9 @@
 //!   With the ramp the window begins afresh, and failures of requests placed before it are not
 //!   counted: a server that hung and has been restarted would be tripped once more by the timeouts
 //!   of those that still waited for its predecessor.
+//! - *A probe whose caller leaves* has shown nothing, and another is due after as long as it has waited: a
+//!   caller who always leaves at once cannot keep an endpoint out, and one that hangs holds up a caller in
+//!   half of the time at most.
 //! - *Overload* (429, 503) is neither failure nor success: the endpoint rests and its window is not
 //!   touched. A probe that meets it has found a server that lives and wants no traffic: the trip goes on
 //!   until the rest is over, and then another probe is due. Ramping instead would send a tenth of the
@@ -72,6 +75,8 @@ pub enum Outcome {
     Probing(u32),
     /// The endpoint is back, and its share grows from now on.
     Ramping,
+    /// The probe was given back: another will be due.
+    GivenBack,
     /// The endpoint rests, or rests longer than before.
     Resting,
     /// Active checks took the endpoint out.
@@ -89,6 +94,8 @@ pub enum ProbeEnd {
     Failed,
     /// Answered with 429 or 503, and this `Retry-After` if it had one.
     Overloaded(Option<Duration>),
+    /// Its caller left, after so long, before it showed anything.
+    Abandoned(Duration),
 }
 
 impl State {
@@ -178,6 +185,10 @@ impl State {
                     new.rest(rules, now, retry_after);
                     new.breaker.trip(new.rests_until);
                     Outcome::Resting
+                }
+                ProbeEnd::Abandoned(waited) => {
+                    new.breaker.give_back(waited, now);
+                    Outcome::GivenBack
                 }
             }
         })

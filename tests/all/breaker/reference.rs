@@ -137,6 +137,13 @@ impl Reference {
                 self.tripped_until = Some(self.rests_until);
                 Outcome::Resting
             }
+            ProbeEnd::Abandoned(waited) => {
+                let lost = self.probe.map_or(0, |(_, sent)| sent)
+                    + self.rules.probe_lost.as_nanos() as u64;
+                self.tripped_until = Some(lost.min(now.as_nanos() + waited.as_nanos() as u64));
+                self.probe = None;
+                Outcome::GivenBack
+            }
         })
     }
 

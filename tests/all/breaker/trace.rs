@@ -21,6 +21,7 @@ pub struct Coverage {
     pub available: u64,
     pub probes_replaced: u64,
     pub probes_too_late: u64,
+    pub probes_given_back: u64,
     pub counter_restarts: u64,
 }
 
@@ -169,6 +170,7 @@ impl Trace {
         );
         match step.outcome {
             Outcome::Tripped => seen.tripped += 1,
+            Outcome::GivenBack => seen.probes_given_back += 1,
             Outcome::Ramping => seen.ramping += 1,
             Outcome::Resting => seen.resting += 1,
             Outcome::Unavailable => seen.unavailable += 1,
@@ -227,9 +229,10 @@ impl Trace {
     }
 
     fn probe_end(&mut self) -> ProbeEnd {
-        match self.rng.below(4) {
+        match self.rng.below(5) {
             0 => ProbeEnd::Failed,
             1 => ProbeEnd::Overloaded(self.retry_after().map(Duration::from_secs)),
+            2 => ProbeEnd::Abandoned(Duration::from_secs([0, 2, 20, 100][self.rng.below(4)])),
             _ => ProbeEnd::Passed,
         }
     }

@@ -105,6 +105,8 @@ pub trait Proxy {
     }
     /// The proxy answers as no endpoint did.
     fn respond_for(&mut self, stream: StreamId, status: u16, attempts: u32);
+    /// The proxy answers as it sends no more requests to that cluster.
+    fn respond_full(&mut self, stream: StreamId);
     /// A piece of the response's body.
     fn respond_body(&mut self, stream: StreamId, chunk: &[u8], end: bool);
     /// The stream is over.

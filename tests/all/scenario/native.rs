@@ -180,6 +180,16 @@ impl Proxy for Native {
         self.start(stream, start);
     }
 
+    fn respond_full(&mut self, stream: StreamId) {
+        let start = ResponseStart {
+            status: 503,
+            attempts: 1,
+            origin: Origin::Proxy,
+            headers: &Headers::default(),
+        };
+        self.start(stream, start);
+    }
+
     fn respond_body(&mut self, stream: StreamId, chunk: &[u8], end: bool) {
         let (open, worker, meters) = self.at(stream);
         if open.stream.awaits_first_byte() {

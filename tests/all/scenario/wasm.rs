@@ -54,6 +54,20 @@ impl Wasm {
         }
     }
 
+    /// Puts `config` in force on all workers. The last one goes on ticking, as it does in Envoy while the old
+    /// listener drains.
+    pub fn reload(&mut self, config: &Value) {
+        let json = config.to_string().into_bytes();
+        for vm in self.vms.iter_mut().flatten() {
+            vm.reconfigure(json.clone()).expect("a valid configuration");
+        }
+    }
+
+    /// What a worker's last callback cost.
+    pub fn fuel_used(&mut self, worker: usize) -> u64 {
+        self.vm(worker).fuel_used()
+    }
+
     fn at(&mut self, stream: StreamId) -> (&mut Vm, VmStream) {
         let (worker, id) = self.streams[stream.0].expect("a stream that is open");
         (self.vm(worker), id)
@@ -161,6 +175,11 @@ impl Proxy for Wasm {
     fn respond_for(&mut self, stream: StreamId, status: u16, attempts: u32) {
         let details = "upstream_reset_before_response_started{connection_failure}";
         self.start(stream, (status, attempts, details), &[]);
+    }
+
+    fn respond_full(&mut self, stream: StreamId) {
+        let details = "upstream_reset_before_response_started{overflow}";
+        self.start(stream, (503, 1, details), &[]);
     }
 
     fn respond_body(&mut self, stream: StreamId, chunk: &[u8], end: bool) {

@@ -55,7 +55,8 @@ proptest! {
                 ProbeEnd::Passed,
                 ProbeEnd::Failed,
                 ProbeEnd::Overloaded(Some(asked)),
-            ][(answered % 3) as usize];
+                ProbeEnd::Abandoned(asked),
+            ][(answered % 4) as usize];
             let (new, outcome) = match kind {
                 0 => state.roll(&rules, now, answered),
                 1 | 2 => state.failed(&rules, now, now, answered),

@@ -66,6 +66,29 @@ fn a_late_answer_counts_while_the_probe_has_no_replacement() {
 }
 
 #[test]
+fn a_probe_that_is_given_back_is_followed_after_as_long_as_it_waited() {
+    for (waited, due) in [
+        (0.0, 1_030.0),
+        (4.0, 1_038.0),
+        (20.0, 1_060.0),
+        (40.0, 1_060.0),
+    ] {
+        let (mut world, token) = World::probing();
+        world.wait(waited);
+        let end = ProbeEnd::Abandoned(Duration::from_secs_f64(waited));
+        assert_eq!(world.probed(token, end), Outcome::GivenBack);
+        let now = world.seconds;
+        if now < due {
+            assert_eq!(world.standing(), out(Why::Tripped, due));
+            world.wait(due - now);
+        }
+        let next = world.probe().expect("another is due");
+        assert_eq!(world.probed(token, ProbeEnd::Passed), Outcome::Unchanged);
+        assert_eq!(world.probed(next, ProbeEnd::Passed), Outcome::Ramping);
+    }
+}
+
+#[test]
 fn a_token_of_an_earlier_trip_is_never_anothers() {
     let (mut world, first) = World::probing();
     world.probed(first, ProbeEnd::Failed);
