@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use harness::host::{Faults, Options, Status, When};
 use serde_json::{Value, json};
 
 use crate::on_both;
@@ -203,6 +204,23 @@ fn a_check_that_the_proxy_did_not_send_says_nothing() {
         }
         assert_eq!(ENDPOINTS.map(|endpoint| state(&proxy, endpoint)), states);
     }
+}
+
+/// A cluster that is not there fails its checks; one that is full refuses them, and its endpoints are at work.
+#[test]
+fn a_check_that_cannot_be_sent_fails_only_where_nothing_is_in_flight() {
+    let unsent = Options {
+        faults: Faults::on("proxy_http_call", When::Every(1), Status::InternalFailure),
+        ..Options::default()
+    };
+    let mut proxy = Wasm::with(unsent, &config(json!({})), WORKERS);
+    let (stream, _) = chat_bytes(&mut proxy, 0, BODY);
+    pass(&mut proxy, 0..WORKERS, Duration::from_secs(60));
+    let states = |proxy: &Wasm| ENDPOINTS.map(|endpoint| state(proxy, endpoint));
+    assert_eq!(states(&proxy), [0, 0, 0]);
+    proxy.close(stream);
+    pass(&mut proxy, 0..WORKERS, Duration::from_secs(60));
+    assert_eq!(states(&proxy), [5, 5, 5]);
 }
 
 on_both! {

@@ -100,7 +100,7 @@ impl Root {
                 .collect();
             match hostcalls::call(&errand.cluster, &headers, errand.timeout) {
                 Ok(token) => self.errands.push((token, errand)),
-                Err(_) => worker.on_reply(&errand, None, &mut Proxy),
+                Err(_) => worker.on_unsent(&errand, &mut Proxy),
             }
         }
     }

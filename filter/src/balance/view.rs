@@ -171,7 +171,7 @@ impl View {
     }
 
     /// Requests in flight in the pool as far as this worker knows. O(n): for want of the exact one.
-    pub(super) fn total_in_flight(&self) -> u64 {
+    pub fn total_in_flight(&self) -> u64 {
         self.endpoints
             .iter()
             .map(|endpoint| u64::from(endpoint.in_flight))

@@ -73,9 +73,14 @@ impl EndpointKey {
 impl Places {
     /// Those of a pool's endpoints, whose keys are given in their order.
     pub(super) fn new(keys: impl Iterator<Item = EndpointKey>) -> Places {
-        let mut places: Vec<_> = keys.zip(0..).collect();
-        places.sort_unstable();
-        Places(places)
+        // Each put where it belongs: a sort would be 5 KB of the artifact, to save some milliseconds at
+        // the largest pool's start.
+        let mut places = Places(Vec::new());
+        for (key, place) in keys.zip(0..) {
+            let at = places.0.partition_point(|(known, _)| *known < key);
+            places.0.insert(at, (key, place));
+        }
+        places
     }
 
     /// How many there are.

@@ -128,7 +128,18 @@ impl Worker {
         errands
     }
 
-    /// An errand has come to its end; `None` if it was never sent.
+    /// The proxy did not send an errand. It has no such cluster or no host in it, and then a check has failed:
+    /// requests would, too. But a cluster that requests are in flight to is there, and the proxy's own
+    /// bound on them is reached, which is no endpoint's fault.
+    pub fn on_unsent(&mut self, errand: &Errand, host: &mut dyn Host) {
+        let pool = self.pools.get(errand.pool);
+        let busy = pool.is_some_and(|pool| pool.endpoints.view().total_in_flight() > 0);
+        if !busy {
+            self.on_reply(errand, None, host);
+        }
+    }
+
+    /// An errand has come to its end; `None` if it ended without an answer.
     pub fn on_reply(&mut self, errand: &Errand, reply: Option<&Reply>, host: &mut dyn Host) {
         if self.retired {
             return;
