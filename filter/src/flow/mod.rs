@@ -1,14 +1,17 @@
 //! The order of decisions: one request runs straight through this floor.
 //!
 //! headers -> the client's copies of our headers removed -> identity -> (body complete) request facts ->
-//! rule -> pools -> endpoint -> verdict. Response: status -> who answered -> first byte -> usage -> end.
+//! rule -> pools -> endpoint -> verdict. Response: status -> who answered -> first byte -> usage -> end, and
+//! the endpoint is judged. Tick: what the others agreed on; the leader's audit, weights and errands.
 //!
-//! A flow asks its proxy for nothing but the time and meters ([`crate::ports`]); what it wants done it returns as a
-//! [`Verdict`], and the floor above carries it out. That keeps every decision testable without a proxy.
+//! A flow asks its proxy for nothing but the time, meters and what workers share ([`crate::ports`]); what it wants
+//! done it returns as a [`Verdict`] or an [`Errand`], and the floor above carries it out. That keeps every
+//! decision testable without a proxy.
 
 mod audit;
 mod counter;
 mod errand;
+mod forward;
 mod lease;
 mod loads;
 mod member;

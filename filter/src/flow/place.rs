@@ -4,11 +4,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::balance::{Ask, Order};
-use crate::config::{Config, HashKey, ModelId, PoolId, Retry, RetryOn, RouteId, WhenNoneIsFit};
+use crate::config::{Config, HashKey, ModelId, PoolId, RouteId, WhenNoneIsFit};
 use crate::identity;
 use crate::ports::Host;
 use crate::report::decision::DroppedBy;
-use crate::request::alias::rewrite_model;
 use crate::request::{self, Api, Facts, Limits, UsageReader};
 use crate::route::{self, Query, Unfit};
 use crate::values::clock::Instant;
@@ -16,13 +15,11 @@ use crate::values::headers::Headers;
 use crate::values::murmur3::murmur3_32;
 use crate::values::units::Tokens;
 
+use super::forward::forward;
 use super::pool::PoolGauges;
 use super::request::{Asked, Kind};
 use super::stream::{Learning, Placed};
-use super::verdict::{
-    CLUSTER, DESTINATION, Forward, MAX_RETRIES, POOL, RETRIABLE_STATUS, RETRY_ON, Refusal,
-    TRY_TIMEOUT, Verdict, WEIGHT,
-};
+use super::verdict::{Refusal, Verdict};
 use super::{Stream, Worker};
 
 /// A request as rules and balancers look at it.
@@ -36,15 +33,15 @@ struct Subject<'a> {
 }
 
 /// What was found for a request.
-struct Choice {
-    route: RouteId,
-    pool: PoolId,
-    order: Order,
+pub(super) struct Choice {
+    pub(super) route: RouteId,
+    pub(super) pool: PoolId,
+    pub(super) order: Order,
     /// The probe's token, if the first endpoint is asked whether it is back.
     probe: Option<u32>,
     dropped: Vec<(PoolId, DroppedBy)>,
     /// What the model is called upstream, where that differs.
-    alias: Option<String>,
+    pub(super) alias: Option<String>,
     /// The model as asked for and as sent, where they are known.
     models: [Option<ModelId>; 2],
     input: Option<Tokens>,
@@ -292,71 +289,6 @@ fn nowhere(
         (_, _, Some(model)) => Refusal::no_model(model),
         // Not met: a request without a model, and so without a prompt, fits every pool.
         (_, _, None) => Refusal::no_route(),
-    }
-}
-
-/// What to tell the proxy.
-fn forward(worker: &Worker, choice: &Choice, body: &[u8], facts: Option<&Facts>) -> Forward {
-    let mut headers = Vec::with_capacity(8);
-    let pool = worker
-        .config
-        .pool(choice.pool)
-        .zip(worker.pools.get(choice.pool.0));
-    if let Some((config, state)) = pool {
-        let view = state.endpoints.view();
-        let mut destination = String::with_capacity(64);
-        for address in choice.order.iter().filter_map(|at| view.address(at)) {
-            if !destination.is_empty() {
-                destination.push(',');
-            }
-            destination.push_str(address);
-        }
-        let weight = choice.order.first().map(|first| state.watch.weight(first));
-        headers.push((DESTINATION, destination));
-        headers.push((CLUSTER, config.cluster.clone()));
-        headers.push((POOL, config.name.clone()));
-        headers.push((WEIGHT, weight.unwrap_or_default().to_string()));
-    }
-    if let Some(route) = worker.config.route(choice.route) {
-        let streams = facts.is_some_and(|facts| facts.stream);
-        retries(&route.retry, &choice.order, streams, &mut headers);
-    }
-    let body = choice
-        .alias
-        .as_deref()
-        .zip(facts)
-        .map(|(alias, facts)| rewrite_model(body, &facts.model_span, alias));
-    if let Some(body) = &body {
-        headers.push(("content-length", body.len().to_string()));
-    }
-    Forward { headers, body }
-}
-
-/// Tells the proxy when to try the next endpoint of the order, and not to go on once it is used up.
-fn retries(retry: &Retry, order: &Order, streams: bool, headers: &mut Vec<(&'static str, String)>) {
-    let on: Vec<&str> = retry.on.iter().map(|on| envoys_name(*on)).collect();
-    headers.push((RETRY_ON, on.join(",")));
-    headers.push((MAX_RETRIES, order.len().saturating_sub(1).to_string()));
-    if retry.on.contains(&RetryOn::TooManyRequests) {
-        headers.push((RETRIABLE_STATUS, "429".to_owned()));
-    }
-    let patience = if streams {
-        retry.first_byte
-    } else {
-        retry.answer
-    };
-    if let Some(patience) = patience {
-        headers.push((TRY_TIMEOUT, patience.as_millis().to_string()));
-    }
-}
-
-fn envoys_name(on: RetryOn) -> &'static str {
-    match on {
-        RetryOn::ConnectFailure => "connect-failure",
-        RetryOn::RefusedStream => "refused-stream",
-        RetryOn::Reset => "reset",
-        RetryOn::ServerError => "5xx",
-        RetryOn::TooManyRequests => "retriable-status-codes",
     }
 }
 

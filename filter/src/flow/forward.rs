@@ -1,0 +1,83 @@
+//! The decision put into words for the proxy: request headers, and a body where the model is renamed.
+
+use crate::balance::Order;
+use crate::config::{Retry, RetryOn};
+use crate::request::Facts;
+use crate::request::alias::rewrite_model;
+
+use super::Worker;
+use super::place::Choice;
+use super::verdict::{
+    CLUSTER, DESTINATION, Forward, MAX_RETRIES, POOL, RETRIABLE_STATUS, RETRY_ON, TRY_TIMEOUT,
+    WEIGHT,
+};
+
+/// What to tell the proxy.
+pub(super) fn forward(
+    worker: &Worker,
+    choice: &Choice,
+    body: &[u8],
+    facts: Option<&Facts>,
+) -> Forward {
+    let mut headers = Vec::with_capacity(8);
+    let pool = worker
+        .config
+        .pool(choice.pool)
+        .zip(worker.pools.get(choice.pool.0));
+    if let Some((config, state)) = pool {
+        let view = state.endpoints.view();
+        let mut destination = String::with_capacity(64);
+        for address in choice.order.iter().filter_map(|at| view.address(at)) {
+            if !destination.is_empty() {
+                destination.push(',');
+            }
+            destination.push_str(address);
+        }
+        let weight = choice.order.first().map(|first| state.watch.weight(first));
+        headers.push((DESTINATION, destination));
+        headers.push((CLUSTER, config.cluster.clone()));
+        headers.push((POOL, config.name.clone()));
+        headers.push((WEIGHT, weight.unwrap_or_default().to_string()));
+    }
+    if let Some(route) = worker.config.route(choice.route) {
+        let streams = facts.is_some_and(|facts| facts.stream);
+        retries(&route.retry, &choice.order, streams, &mut headers);
+    }
+    let body = choice
+        .alias
+        .as_deref()
+        .zip(facts)
+        .map(|(alias, facts)| rewrite_model(body, &facts.model_span, alias));
+    if let Some(body) = &body {
+        headers.push(("content-length", body.len().to_string()));
+    }
+    Forward { headers, body }
+}
+
+/// Tells the proxy when to try the next endpoint of the order, and not to go on once it is used up.
+fn retries(retry: &Retry, order: &Order, streams: bool, headers: &mut Vec<(&'static str, String)>) {
+    let on: Vec<&str> = retry.on.iter().map(|on| envoys_name(*on)).collect();
+    headers.push((RETRY_ON, on.join(",")));
+    headers.push((MAX_RETRIES, order.len().saturating_sub(1).to_string()));
+    if retry.on.contains(&RetryOn::TooManyRequests) {
+        headers.push((RETRIABLE_STATUS, "429".to_owned()));
+    }
+    let patience = if streams {
+        retry.first_byte
+    } else {
+        retry.answer
+    };
+    if let Some(patience) = patience {
+        headers.push((TRY_TIMEOUT, patience.as_millis().to_string()));
+    }
+}
+
+fn envoys_name(on: RetryOn) -> &'static str {
+    match on {
+        RetryOn::ConnectFailure => "connect-failure",
+        RetryOn::RefusedStream => "refused-stream",
+        RetryOn::Reset => "reset",
+        RetryOn::ServerError => "5xx",
+        RetryOn::TooManyRequests => "retriable-status-codes",
+    }
+}
