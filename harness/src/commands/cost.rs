@@ -9,9 +9,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// Measure what Junheng adds to Envoy.
 ///
-/// Runs four Envoys with one worker each: plain, with a module that does nothing, with a Lua filter
-/// that measures the body, and with Junheng; loads them in turn, in many short rounds, and prints the
-/// medians of CPU time a request (from /proc, so Linux only), requests a second and latency.
+/// Runs five Envoys with one worker each: plain, with a module that does nothing, with a Lua filter
+/// that measures the body, with a module that places requests as Junheng does and reads nothing of them
+/// (so that what is left is Junheng's own), and with Junheng; loads them in turn, in many short rounds,
+/// and prints the medians of CPU time a request (from /proc, so Linux only), requests a second and latency.
 ///
 /// The budget: Junheng adds at most 15 us of CPU at 1k and 50 us at 256k, and serves at least 0.80 of
 /// plain Envoy's requests a second.
@@ -36,7 +37,7 @@ pub struct Args {
     /// Print one JSON object instead of a table
     #[arg(long)]
     json: bool,
-    /// How long to measure, all four Envoys together
+    /// How long to measure, all Envoys together
     #[arg(long, value_name = "N", default_value_t = 20)]
     seconds: u64,
 }
@@ -77,7 +78,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(
         "{bar:32} {pos}/{len} rounds  {msg}",
     )?);
-    bar.set_message("building the modules, starting four Envoys");
+    bar.set_message("building the modules, starting five Envoys");
     // One thread for load and backends: the other core is Envoy's.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

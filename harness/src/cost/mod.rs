@@ -1,7 +1,8 @@
 //! What a module costs Envoy: CPU per request and requests per second, over plain Envoy.
 //!
-//! Four Envoys run side by side: plain, with a module that does nothing, with a Lua filter that only
-//! measures the body, and with Junheng. All have the same bootstrap but for that filter, one worker,
+//! Five Envoys run side by side: plain, with a module that does nothing, with a Lua filter that only
+//! measures the body, with a module that places requests as Junheng does and reads nothing of them, and with
+//! Junheng. All have the same bootstrap but for that filter, one worker,
 //! and the same backends. Load goes to one at a time, in many short rounds of rotating order, and the
 //! figures are medians; what Junheng adds is the median of the differences *within* a round. A long
 //! run of each in turn would compare minutes of a machine that is never twice the same.
@@ -36,7 +37,7 @@ pub struct Plan {
     pub body_bytes: usize,
     /// Whether the answer is streamed as events.
     pub stream: bool,
-    /// How long to measure, all four Envoys together.
+    /// How long to measure, all Envoys together.
     pub time: Duration,
 }
 

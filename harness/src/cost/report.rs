@@ -38,6 +38,8 @@ pub struct Report {
     pub noop: Figures,
     /// Envoy with a Lua filter that measures the body.
     pub lua: Figures,
+    /// Envoy with a module that holds the body and names cluster and endpoints, and reads nothing.
+    pub route: Figures,
     /// Envoy with Junheng.
     pub junheng: Figures,
     /// CPU time a request that Junheng adds to plain Envoy, microseconds.
@@ -103,6 +105,7 @@ impl Report {
             plain: figures(Variant::Plain),
             noop: figures(Variant::Noop),
             lua: figures(Variant::Lua),
+            route: figures(Variant::Route),
             junheng: figures(Variant::Junheng),
             added_cpu_us: tenths(median(rounds.iter().map(Round::added_cpu_us))),
             rps_ratio: (median(rounds.iter().map(Round::rps_ratio)) * 1000.0).round() / 1000.0,
@@ -128,6 +131,7 @@ impl fmt::Display for Report {
             ("plain", &self.plain),
             ("noop", &self.noop),
             ("lua", &self.lua),
+            ("route", &self.route),
             ("junheng", &self.junheng),
         ];
         for (name, row) in rows {

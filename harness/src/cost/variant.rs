@@ -1,9 +1,10 @@
-//! The four Envoys that are compared: the shipped bootstrap, with one filter exchanged.
+//! The Envoys that are compared: the shipped bootstrap, with one filter exchanged.
 //!
-//! Without Junheng nobody names a cluster or an endpoint, so the other three route everything to the
-//! cluster that Junheng picks for this body, by round robin. Listener, limits, codec and upstream
-//! options are the same in all. Plain Envoy and the idle module pass the body on as it arrives; Lua
-//! and Junheng have Envoy hold it until it is complete, which is part of what they cost.
+//! Where nobody names a cluster or an endpoint, everything is routed to the cluster that Junheng picks for
+//! this body, by round robin. Listener, limits, codec and upstream
+//! options are the same in all. Plain Envoy and the idle module pass the body on as it arrives; the
+//! others have Envoy hold it until it is complete, which is part of what they cost. What the way costs that
+//! placing a request takes, whoever decides, is shown by a module that does nothing else.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,6 +25,8 @@ pub enum Variant {
     Noop,
     /// A Lua filter that asks for the length of the body.
     Lua,
+    /// A module that holds the body and names cluster and endpoints as Junheng does, and reads nothing.
+    Route,
     /// The artifact.
     Junheng,
 }
@@ -39,8 +42,14 @@ const BALANCING: &str = "load_balancing_policy";
 const FALLBACK: &str = "/policies/0/typed_extension_config/typed_config/fallback_policy";
 
 impl Variant {
-    /// All four, in the order of tables.
-    pub const ALL: [Self; 4] = [Self::Plain, Self::Noop, Self::Lua, Self::Junheng];
+    /// All of them, in the order of tables.
+    pub const ALL: [Self; 5] = [
+        Self::Plain,
+        Self::Noop,
+        Self::Lua,
+        Self::Route,
+        Self::Junheng,
+    ];
 
     /// As users see it.
     pub fn name(self) -> &'static str {
@@ -48,6 +57,7 @@ impl Variant {
             Self::Plain => "plain",
             Self::Noop => "noop",
             Self::Lua => "lua",
+            Self::Route => "route",
             Self::Junheng => "junheng",
         }
     }
@@ -60,6 +70,10 @@ impl Variant {
         match self {
             Self::Plain | Self::Lua => {}
             Self::Noop => bootstrap.set_module(&artifact::build_guest("noop")?),
+            Self::Route => {
+                bootstrap.set_module(&artifact::build_guest("route")?);
+                bootstrap.set_plugin_configuration(&placement(body_bytes, backends));
+            }
             Self::Junheng => {
                 bootstrap.set_module(&artifact::build()?);
                 leave_decisions_out(&mut bootstrap)?;
@@ -67,23 +81,37 @@ impl Variant {
         }
         let document = bootstrap.document_mut();
         same_protocol_everywhere(document)?;
-        if self != Self::Junheng {
-            route_to(
-                document,
-                if body_bytes <= SHORT_BYTES {
-                    "small"
-                } else {
-                    "long"
-                },
-            )?;
+        if !matches!(self, Self::Route | Self::Junheng) {
+            route_to(document, pool(body_bytes))?;
         }
         match self {
             Self::Plain => replace_filter(document, None)?,
             Self::Lua => replace_filter(document, Some(lua()))?,
-            Self::Noop | Self::Junheng => {}
+            Self::Noop | Self::Route | Self::Junheng => {}
         }
         Ok(bootstrap)
     }
+}
+
+/// The pool that Junheng picks for a body of this size.
+fn pool(body_bytes: usize) -> &'static str {
+    if body_bytes <= SHORT_BYTES {
+        "small"
+    } else {
+        "long"
+    }
+}
+
+/// That pool's cluster and endpoints: the first half of the shipped ones is the small pool's, the second the other's.
+fn placement(body_bytes: usize, backends: &[SocketAddr]) -> String {
+    let (small, long) = backends.split_at(backends.len() / 2);
+    let endpoints = if pool(body_bytes) == "small" {
+        small
+    } else {
+        long
+    };
+    let list: Vec<String> = endpoints.iter().map(SocketAddr::to_string).collect();
+    format!("{} {}", pool(body_bytes), list.join(","))
 }
 
 /// The shipped bootstrap shows decisions to everybody; left alone, Junheng shows them to nobody, and that
