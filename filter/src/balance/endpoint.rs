@@ -70,10 +70,11 @@ impl Penalty {
     pub fn at(&self, now: Instant) -> f32 {
         // Nearly always, and without the clock.
         if self.amount == 0.0 {
-            0.0
-        } else {
-            self.amount * faded(self.at, now, Self::FADES)
+            return 0.0;
         }
+        // Less than half a request would still decide among endpoints that all are idle, for minutes.
+        let left = self.amount * faded(self.at, now, Self::FADES);
+        if left < 0.5 { 0.0 } else { left }
     }
 
     /// A failure, in a pool whose endpoints have `usual` requests in flight.
@@ -188,6 +189,7 @@ mod tests {
         penalty.on_answer();
         assert_eq!(penalty.at(at(1.0)), 32.0);
         assert!((penalty.at(at(11.0)) - 32.0 / 1f32.exp()).abs() < 0.5);
+        assert_eq!(penalty.at(at(45.0)), 0.0, "the last half is forgotten");
         penalty.on_failure(1.0, at(500.0));
         assert_eq!(
             penalty.at(at(500.0)),

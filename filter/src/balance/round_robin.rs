@@ -36,7 +36,9 @@ impl Balancer for RoundRobin {
         let turns = || candidates.iter().cycle().skip(place).take(candidates.len());
         let admitted = turns().find(|&&candidate| view.admits(candidate, draw));
         let mut order = Order::default();
-        for &candidate in admitted.into_iter().chain(turns()) {
+        // One more than are wanted: the admitted one is among them, or comes before.
+        let others = turns().take(ask.attempts().saturating_add(1));
+        for &candidate in admitted.into_iter().chain(others) {
             order.push(candidate, ask.attempts());
         }
         if let Some(first) = order.first() {

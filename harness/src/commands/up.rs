@@ -127,9 +127,14 @@ fn introduce(stage: &Stage, front: &Front) -> anyhow::Result<()> {
         "curl -si {base}/chat/completions {json} -d '{{\"model\": \"{chat}\", \"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}]}}' | grep -i '^x-'"
     );
     if let [first, .., last] = stage.cast.as_slice() {
-        println!("\n# Slow a server down, kill it, revive it (any server takes orders for all)");
+        println!(
+            "\n# Slow a server down, let it fail, report a busy GPU, kill it, revive it; also: behave, hang, reset, leave,\n\
+             # health (any server that listens takes orders for all)"
+        );
         for order in [
             "\"order\": \"slow\", \"factor\": 10",
+            "\"order\": \"fail\", \"status\": 500",
+            "\"order\": \"gpu\", \"utilisation\": 0.95",
             "\"order\": \"kill\"",
             "\"order\": \"revive\"",
         ] {
