@@ -8,6 +8,9 @@
 //! as JSON (`MessageUtil::anyToBytes`), which no module that reads JSON survives, so it is refused
 //! here with the remedy, where Envoy would have the module fail on bytes that nobody wrote.
 
+mod error;
+mod plugin;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,74 +18,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::artifact;
-use crate::envoy::{Bootstrap, BootstrapError};
+use crate::envoy::Bootstrap;
 use crate::gateway::Clusters;
 
-const WASM_FILTER: &str = "envoy.extensions.filters.http.wasm.v3.Wasm";
-const STRING_VALUE: &str = "google.protobuf.StringValue";
-
-/// Why a file is no configuration. Each says where and what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The file cannot be read.
-    #[error("{file}: {error}")]
-    Read {
-        /// The file.
-        file: PathBuf,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// Neither JSON nor YAML.
-    #[error("{file}: not YAML: {message}")]
-    Syntax {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong, with line and column.
-        message: String,
-    },
-    /// Something else altogether.
-    #[error(
-        "{file}: {place}: {message}; expected a plugin configuration (an object with `pools`) or an Envoy bootstrap with a wasm filter in it"
-    )]
-    Unexpected {
-        /// The file.
-        file: PathBuf,
-        /// The path inside it.
-        place: String,
-        /// What is there instead.
-        message: String,
-    },
-    /// A bootstrap whose wasm filter has its configuration in a form that a module cannot read.
-    #[error(
-        "{file}: {place}: a {found}, which Envoy hands to a module as protobuf bytes; write it as JSON text: \"@type\": type.googleapis.com/google.protobuf.StringValue, value: |"
-    )]
-    NotText {
-        /// The file.
-        file: PathBuf,
-        /// The path inside it.
-        place: String,
-        /// The type that was found.
-        found: String,
-    },
-    /// An endpoint that cannot be connected to.
-    #[error("{file}: {place}: {found} is no `ip:port`, such as \"10.0.1.1:8080\"")]
-    Address {
-        /// The file.
-        file: PathBuf,
-        /// The path inside it.
-        place: String,
-        /// What is there.
-        found: String,
-    },
-    /// The bootstrap cannot be used.
-    #[error("{file}: {error}")]
-    Bootstrap {
-        /// The file.
-        file: PathBuf,
-        /// Why.
-        error: BootstrapError,
-    },
-}
+pub use error::Error;
 
 /// A configuration and where it came from.
 #[derive(Clone, Debug)]
@@ -142,7 +81,7 @@ impl Config {
                 file: file.clone(),
                 error,
             })?;
-            let plugin = plugin_of(&file, &document)?.into_bytes();
+            let plugin = plugin::of(&file, &document)?.into_bytes();
             return Ok(Config {
                 file,
                 bootstrap: Some(bootstrap),
@@ -315,74 +254,6 @@ impl Config {
     }
 }
 
-/// The text that the bootstrap's wasm filter hands its module. Of several filters, the first that speaks of pools.
-fn plugin_of(file: &Path, document: &Value) -> Result<String, Error> {
-    let mut filters = Vec::new();
-    wasm_filters(document, String::new(), &mut filters);
-    let texts = filters.into_iter().map(|(place, filter)| {
-        let place = format!("{place}.config.configuration");
-        let found = filter
-            .pointer("/config/configuration")
-            .unwrap_or(&Value::Null);
-        let kind = found
-            .get("@type")
-            .and_then(Value::as_str)
-            .unwrap_or("configuration without @type");
-        match found.get("value").and_then(Value::as_str) {
-            Some(text) if kind.ends_with(STRING_VALUE) => Ok(text.to_owned()),
-            _ if found.is_null() => Err(Error::Unexpected {
-                file: file.to_owned(),
-                place,
-                message: "missing".into(),
-            }),
-            _ => Err(Error::NotText {
-                file: file.to_owned(),
-                place,
-                found: kind.rsplit('/').next().unwrap_or(kind).to_owned(),
-            }),
-        }
-    });
-    let texts: Vec<_> = texts.collect::<Result<_, _>>()?;
-    let ours = texts
-        .iter()
-        .find(|text| text.contains("pools"))
-        .or(texts.first())
-        .cloned();
-    ours.ok_or_else(|| Error::Unexpected {
-        file: file.to_owned(),
-        place: "static_resources.listeners".into(),
-        message: format!("no filter of type {WASM_FILTER}"),
-    })
-}
-
-fn wasm_filters<'a>(value: &'a Value, place: String, found: &mut Vec<(String, &'a Value)>) {
-    let kind = value
-        .get("@type")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    if kind.ends_with(WASM_FILTER) {
-        return found.push((place, value));
-    }
-    match value {
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                wasm_filters(item, format!("{place}[{index}]"), found);
-            }
-        }
-        Value::Object(fields) => {
-            for (name, field) in fields {
-                let place = if place.is_empty() {
-                    name.clone()
-                } else {
-                    format!("{place}.{name}")
-                };
-                wasm_filters(field, place, found);
-            }
-        }
-        _ => {}
-    }
-}
-
 fn addresses_mut(document: &mut Value) -> impl Iterator<Item = &mut Value> {
     let pools = document
         .get_mut("pools")
@@ -444,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_struct_is_refused_with_its_place_and_the_remedy() {
-        let text = include_str!("../../envoy/envoy.yaml")
+        let text = include_str!("../../../envoy/envoy.yaml")
             .replace("protobuf.StringValue", "protobuf.Struct");
         let error = parse(&text).unwrap_err().to_string();
         let place = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.http_filters[0].typed_config.config.configuration";
