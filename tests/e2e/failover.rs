@@ -112,11 +112,7 @@ async fn no_request_fails_while_an_endpoint_dies_and_comes_back_under_traffic() 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_has_begun_is_not_repeated_elsewhere() {
     let world = World::with_speed(Speed::FAST).await;
-    let body = r#"{"model":"qwen2.5-7b","stream":true,"max_tokens":10000,"messages":[{"role":"user","content":"Count."}]}"#;
-    let request = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
+    let request = long_stream();
     let mut client = world.connect().await;
     client.write_all(request.as_bytes()).await.unwrap();
     let begun = read_until(&mut client, "data: ").await;
@@ -136,11 +132,7 @@ async fn an_answer_that_has_begun_is_not_repeated_elsewhere() {
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_that_an_endpoint_breaks_off_trip_it_and_those_that_clients_leave_do_not() {
     let world = World::with_speed(Speed::FAST).await;
-    let body = r#"{"model":"qwen2.5-7b","stream":true,"max_tokens":10000,"messages":[{"role":"user","content":"Count."}]}"#;
-    let request = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
+    let request = long_stream();
     let open = async |count: usize| {
         let mut clients = Vec::new();
         for _ in 0..count {
@@ -193,4 +185,13 @@ async fn a_failure_status_is_retried_down_the_list_and_the_last_reaches_the_clie
         .await
         .unwrap();
     assert_eq!((answer.status.as_u16(), world.forwarded()), (500, 3));
+}
+
+/// A request over HTTP/1.1 whose answer goes on for longer than any test.
+fn long_stream() -> String {
+    let body = r#"{"model":"qwen2.5-7b","stream":true,"max_tokens":10000,"messages":[{"role":"user","content":"Count."}]}"#;
+    format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
