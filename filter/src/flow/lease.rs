@@ -37,8 +37,8 @@ pub(super) enum Role {
 }
 
 const KEY: &str = "junheng/leader";
-/// Two ticks ([`super::Worker::TICK`]), and half of one for ticks that come late.
-const TERM: Duration = Duration::from_millis(125);
+/// Two ticks ([`super::Worker::TICK`]).
+const TERM: Duration = Duration::from_millis(100);
 
 impl Candidate {
     /// Makes the lease, held by nobody.
