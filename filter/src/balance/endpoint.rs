@@ -62,7 +62,7 @@ pub(super) struct Penalty {
 
 impl Penalty {
     const LEAST: f32 = 16.0;
-    /// In a pool with less than half of that in flight at each endpoint it is forgotten within half a minute.
+    /// Unless endpoints usually carry more than a quarter of it; forgotten within a minute.
     const MOST: f32 = 64.0;
     const FADES: Duration = Duration::from_secs(10);
 

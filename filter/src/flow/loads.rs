@@ -40,7 +40,13 @@ const ENTRY: usize = 8 + Part::BYTES;
 const READ_EVERY: Duration = Duration::from_millis(500);
 
 impl Loads {
-    pub fn new(pool: &config::Pool, addresses: &[String], host: &mut dyn Host) -> Loads {
+    /// The loads of `pool`'s endpoints; `changes` counts what is agreed on anew.
+    pub fn new(
+        pool: &config::Pool,
+        addresses: &[String],
+        changes: Option<Meter>,
+        host: &mut dyn Host,
+    ) -> Loads {
         let weighs = pool.load.is_some();
         let seen = |address: &String| Seen {
             key: EndpointKey::of(address),
@@ -56,7 +62,7 @@ impl Loads {
             pool: pool.name.clone(),
             published: None,
             weighed: None,
-            changes: host.define(Kind::Counter, metrics::CHANGES),
+            changes,
         }
     }
 

@@ -179,7 +179,7 @@ fn choose(
             .iter()
             .position(|(_, by)| *by == DroppedBy::Endpoints);
         if let Some((pool, _)) = unfit.map(|at| dropped.remove(at)) {
-            let order = any(worker, pool, (route.attempts, now), host);
+            let order = any(worker, pool, route.attempts, host);
             chosen = order.map(|order| (pool, (order, None)));
         }
     }
@@ -241,18 +241,12 @@ fn pick(
 
 /// Endpoints of a pool in which none is fit, the first of them claimed: better one that may fail than none.
 /// `None` where the configuration drains them all.
-fn any(
-    worker: &mut Worker,
-    id: PoolId,
-    (attempts, now): (usize, Instant),
-    host: &mut dyn Host,
-) -> Option<Order> {
+fn any(worker: &mut Worker, id: PoolId, attempts: usize, host: &mut dyn Host) -> Option<Order> {
     let pool = worker.pools.get_mut(id.0)?;
     let order = pool.watch.any(attempts, &mut worker.rng);
     let first = order.first()?;
     pool.meters.claim(first, host);
     pool.endpoints.view_mut().on_claim(first);
-    pool.watch.settle(&mut pool.endpoints, now);
     Some(order)
 }
 

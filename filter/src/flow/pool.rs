@@ -59,6 +59,7 @@ impl PoolState {
     pub(super) fn new(
         pool: &Pool,
         member: &Rc<RefCell<Member>>,
+        changes: Option<Meter>,
         rng: &mut Rng,
         host: &mut dyn Host,
     ) -> PoolState {
@@ -71,9 +72,9 @@ impl PoolState {
         let endpoints = addresses.iter().map(String::as_str).zip(weights);
         PoolState {
             endpoints: balance::Pool::new(algorithm(pool.balance.algorithm), endpoints, rng),
-            watch: Watch::new(pool, &addresses, host),
+            watch: Watch::new(pool, &addresses, changes, host),
             meters: PoolMeters::new(pool, &addresses, member, host),
-            loads: Loads::new(pool, &addresses, host),
+            loads: Loads::new(pool, &addresses, changes, host),
             audit: Audit::default(),
             rounds: Rounds::default(),
         }

@@ -7,7 +7,6 @@ use crate::load::{orca, weight};
 use crate::ports::Host;
 use crate::report::decision::Decision;
 use crate::report::metrics::StatusClass;
-use crate::values::clock::Instant;
 use crate::values::headers::Headers;
 
 use super::pool::PoolState;
@@ -245,7 +244,7 @@ fn read_load(endpoint: usize, pool: &mut PoolState, headers: &Headers, host: &mu
     if metrics.is_none() && binary.is_none() && named.is_none() {
         return;
     }
-    let now: Instant = host.now();
+    let now = host.now();
     if !pool.loads.wants_report(endpoint, now) {
         return;
     }

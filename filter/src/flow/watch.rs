@@ -66,7 +66,13 @@ pub(super) struct Seen {
 }
 
 impl Watch {
-    pub fn new(pool: &Pool, addresses: &[String], host: &mut dyn Host) -> Watch {
+    /// The endpoints of `pool`; `changes` counts what is agreed on anew.
+    pub fn new(
+        pool: &Pool,
+        addresses: &[String],
+        changes: Option<Meter>,
+        host: &mut dyn Host,
+    ) -> Watch {
         let name = pool.name.as_str();
         let endpoints = addresses.iter().zip(&pool.endpoints);
         let endpoints = endpoints.map(|(address, endpoint)| {
@@ -88,7 +94,7 @@ impl Watch {
             breaks: pool.breaker.is_some(),
             unsettled: Vec::new(),
             endpoints: endpoints.collect(),
-            changes: host.define(Kind::Counter, metrics::CHANGES),
+            changes,
         }
     }
 

@@ -56,10 +56,12 @@ impl Worker {
         host: &mut dyn Host,
     ) -> Worker {
         let mut rng = Rng::new(seed);
+        // A host gives a metric another number each time it is defined: once, for all pools.
+        let changes = host.define(Kind::Counter, metrics::CHANGES);
         let pools = config
             .pools
             .iter()
-            .map(|pool| PoolState::new(pool, member, &mut rng, host))
+            .map(|pool| PoolState::new(pool, member, changes, &mut rng, host))
             .collect();
         Candidate::prepare(host);
         let configuration = member.borrow_mut().begin();
@@ -74,7 +76,7 @@ impl Worker {
             },
             member: Rc::clone(member),
             configuration,
-            changes: host.define(Kind::Counter, metrics::CHANGES),
+            changes,
             followed: 0,
             refused: Vec::new(),
             retired: false,
