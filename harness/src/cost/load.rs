@@ -16,6 +16,8 @@ use super::backend::{content_length, headers_end};
 
 /// Enough to keep one worker busy while load and backend take their turns on the other core.
 const CONNECTIONS: usize = 16;
+/// A module that holds a request and never lets it go is told from a slow start by this.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// What ends a chunked answer; no event contains it.
 const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
 
@@ -40,9 +42,10 @@ pub fn request(body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Sends one request; an error unless it is answered with 200.
+/// Sends one request; an error unless it is answered with 200, and soon.
 pub async fn probe(listener: SocketAddr, request: &[u8]) -> io::Result<()> {
-    Connection::open(listener).await?.exchange(request).await
+    let answered = async { Connection::open(listener).await?.exchange(request).await };
+    tokio::time::timeout(PATIENCE, answered).await?
 }
 
 /// Loads `listener` for `warm_up` and then for `time`; only what happens in the latter counts.
