@@ -22,6 +22,7 @@ Examples:
   harness cost                       a chat request of 1 KiB
   harness cost --body 256k --json    a long prompt, figures as JSON
   harness cost --stream              answers as server-sent events, 33 a request
+  harness cost --instructions        the same, counted under valgrind; some minutes
 
 Figures hold for a machine that is doing little else; run longer (--seconds 60) when in doubt.")]
 pub struct Args {
@@ -34,6 +35,9 @@ pub struct Args {
     /// Answer with a stream of events instead of one document
     #[arg(long)]
     stream: bool,
+    /// Count instructions and pages of code under valgrind instead of measuring time: exact on any machine
+    #[arg(long, conflicts_with = "seconds")]
+    instructions: bool,
     /// Print one JSON object instead of a table
     #[arg(long)]
     json: bool,
@@ -75,22 +79,38 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         stream: args.stream,
         time: Duration::from_secs(args.seconds),
     };
-    let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(
-        "{bar:32} {pos}/{len} rounds  {msg}",
-    )?);
-    bar.set_message("building the modules, starting five Envoys");
     // One thread for load and backends: the other core is Envoy's.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    if args.instructions {
+        let bar = ProgressBar::new_spinner();
+        let counted = runtime.block_on(cost::count(&plan, |variant| {
+            bar.set_message(format!("counting {variant}"));
+            bar.tick();
+        }))?;
+        bar.finish_and_clear();
+        return print(&counted, args.json);
+    }
+    let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(
+        "{bar:32} {pos}/{len} rounds  {msg}",
+    )?);
+    bar.set_message("building the modules, starting five Envoys");
     let report = runtime.block_on(cost::measure(&plan, |progress| {
         bar.set_length(progress.of as u64);
         bar.set_position(progress.done as u64);
         bar.set_message(format!("junheng {:+.1} us", progress.added_cpu_us));
     }))?;
     bar.finish_and_clear();
-    if args.json {
-        println!("{}", serde_json::to_string(&report)?)
+    print(&report, args.json)
+}
+
+fn print(
+    report: &(impl serde::Serialize + std::fmt::Display),
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    if json {
+        println!("{}", serde_json::to_string(report)?)
     } else {
         println!("{report}")
     }

@@ -29,8 +29,13 @@ mod tests {
     #[test]
     fn work_shows_in_the_account_of_this_process() {
         let before = of_process(std::process::id()).unwrap();
-        let sum = (0..20_000_000_u64).fold(0, |sum, n| std::hint::black_box(sum ^ n));
-        let after = of_process(std::process::id()).unwrap();
-        assert!(after > before, "{sum}: {before:?} -> {after:?}");
+        // Other tests' threads end meanwhile and take their time out of the sum: this one outworks them.
+        let shown = (0..1000).any(|_| {
+            std::hint::black_box(
+                (0..20_000_000_u64).fold(0, |sum, n| std::hint::black_box(sum ^ n)),
+            );
+            of_process(std::process::id()).unwrap() > before
+        });
+        assert!(shown);
     }
 }

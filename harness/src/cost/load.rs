@@ -48,6 +48,20 @@ pub async fn probe(listener: SocketAddr, request: &[u8]) -> io::Result<()> {
     tokio::time::timeout(PATIENCE, answered).await?
 }
 
+/// Sends `count` requests one after the other, over all connections in turn.
+pub async fn send(listener: SocketAddr, request: &[u8], count: usize) -> io::Result<()> {
+    let mut connections = Vec::with_capacity(CONNECTIONS);
+    for _ in 0..CONNECTIONS {
+        connections.push(Connection::open(listener).await?);
+    }
+    for number in 0..count {
+        if let Some(connection) = connections.get_mut(number % CONNECTIONS) {
+            connection.exchange(request).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Loads `listener` for `warm_up` and then for `time`; only what happens in the latter counts.
 pub async fn run(
     listener: SocketAddr,

@@ -12,6 +12,7 @@
 
 mod backend;
 mod body;
+mod callgrind;
 mod cpu;
 mod hostcalls;
 mod load;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 pub use body::chat;
+pub use callgrind::{Counts, Instructions, count};
 pub use report::{Figures, Report};
 
 use crate::envoy::{Envoy, EnvoyOptions};

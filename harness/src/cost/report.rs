@@ -200,7 +200,7 @@ fn tenths(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 
-fn size(bytes: usize) -> String {
+pub(super) fn size(bytes: usize) -> String {
     if bytes.is_multiple_of(1024) {
         format!("{}k", bytes / 1024)
     } else {

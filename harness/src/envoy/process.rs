@@ -34,6 +34,8 @@ pub struct EnvoyOptions {
     pub concurrency: u32,
     /// `trace`, `debug`, `info`, `warning`, `error`.
     pub log_level: &'static str,
+    /// A command, with its arguments, that is to run Envoy, such as a profiler; none as a rule.
+    pub run_by: Vec<String>,
 }
 
 impl EnvoyOptions {
@@ -43,6 +45,7 @@ impl EnvoyOptions {
             bootstrap,
             concurrency: 2,
             log_level: "warning",
+            run_by: Vec::new(),
         }
     }
 }
@@ -172,6 +175,7 @@ impl Process {
             mut bootstrap,
             concurrency,
             log_level,
+            run_by,
         } = options;
         let binary = locate()?;
         let folder = fresh_folder();
@@ -190,7 +194,7 @@ impl Process {
         let also = log_file
             .try_clone()
             .map_err(|error| failed("cannot write", &log, error))?;
-        let child = Command::new(&binary)
+        let child = command(&run_by, &binary)
             .arg("--config-path")
             .arg(&config)
             .arg("--admin-address-path")
@@ -207,7 +211,10 @@ impl Process {
             .stdout(log_file)
             .stderr(also)
             .spawn()
-            .map_err(|error| failed("cannot start", &binary, error))?;
+            .map_err(|error| {
+                let started = run_by.first().map_or(binary.as_path(), Path::new);
+                failed("cannot start", started, error)
+            })?;
         Ok(Self { child, folder })
     }
 
@@ -268,6 +275,16 @@ impl Drop for Process {
             let _left_behind = fs::remove_dir_all(&self.folder);
         }
     }
+}
+
+/// `binary`, or the command that runs it.
+fn command(run_by: &[String], binary: &Path) -> Command {
+    let Some((program, arguments)) = run_by.split_first() else {
+        return Command::new(binary);
+    };
+    let mut command = Command::new(program);
+    command.args(arguments).arg(binary);
+    command
 }
 
 const LOG: &str = "envoy.log";
