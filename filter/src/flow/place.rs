@@ -3,12 +3,13 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::answer::UsageReader;
 use crate::balance::{Ask, Order};
 use crate::config::{Config, HashKey, ModelId, PoolId, RouteId, WhenNoneIsFit};
 use crate::identity;
 use crate::ports::Host;
 use crate::report::decision::DroppedBy;
-use crate::request::{self, Api, Facts, Limits, UsageReader};
+use crate::request::{self, Api, Facts, Limits};
 use crate::route::{self, Query, Unfit};
 use crate::values::clock::Instant;
 use crate::values::headers::Headers;

@@ -1,9 +1,9 @@
 //! One request and its response, from the first header to the end.
 
+use crate::answer::UsageReader;
 use crate::balance::Order;
 use crate::config::{ModelId, PoolId, RouteId};
 use crate::report::decision::DroppedBy;
-use crate::request::UsageReader;
 use crate::values::clock::Instant;
 use crate::values::units::Tokens;
 

@@ -7,7 +7,8 @@ use super::error::Error;
 use super::fields::{self, Level, Name, Use};
 use super::json::{Kind, Literal, Scanner};
 use super::prefix::Prefix;
-use super::text::{Tally, TextCounts};
+use super::text::Tally;
+use crate::text::TextCounts;
 use crate::values::units::Tokens;
 
 /// The longest name of a model, decoded. The longest in use are paths of some 100 bytes.

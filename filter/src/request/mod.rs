@@ -21,23 +21,15 @@
 pub mod alias;
 mod api;
 mod error;
-mod estimate;
 mod facts;
 mod fields;
 mod json;
-mod lanes;
 mod number;
 mod prefix;
 mod scripts;
-mod stops;
 mod text;
-mod usage;
 
 pub use api::Api;
 pub use error::Error;
-pub use estimate::{Estimator, raw};
-
 pub use facts::{Facts, Limits, MODEL_BYTES, read};
 pub use json::DEPTH;
-pub use text::TextCounts;
-pub use usage::UsageReader;
