@@ -19,5 +19,6 @@ mod parser;
 mod refusals;
 mod routing;
 mod scenario;
+mod sse;
 mod store;
 mod weights;

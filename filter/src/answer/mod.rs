@@ -8,7 +8,9 @@ mod events;
 mod fields;
 mod json;
 mod meter;
+mod unasked;
 mod usage;
 
 pub use meter::{Form, Meter, Relayed, Usage};
+pub use unasked::Unasked;
 pub use usage::UsageReader;

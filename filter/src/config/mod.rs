@@ -168,6 +168,8 @@ pub struct Route {
     pub matches: Match,
     /// Model names to rewrite, sorted by what is asked for.
     pub alias: Vec<(String, String)>,
+    /// Whether streams are asked for their usage where the caller did not.
+    pub stream_usage: bool,
     /// Pools in order of preference; at least one, none twice.
     pub pools: Vec<PoolId>,
     /// How many endpoints a request may try; 1 to 8.

@@ -175,6 +175,9 @@ objects! {
             schemars(with = "std::collections::BTreeMap<String, String>")
         )]
         pub alias: Names = default,
+        /// `true` asks for `usage` in every OpenAI stream (`stream_options.include_usage`), and takes the event that
+        /// tells it out again for callers who did not ask; `false` if absent.
+        pub stream_usage: Option<bool>,
         /// Pools in order of preference: the next is used where one has no candidate.
         pub pools: Vec<String>,
         /// How many endpoints a request may try, the first included: 1 to 8; 3 if absent.

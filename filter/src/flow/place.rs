@@ -68,8 +68,10 @@ impl Stream {
         let subject = Subject::new(&worker.config, asked, facts.as_ref());
         match choose(worker, &subject, host) {
             Ok(choice) => {
-                let forward = forward(worker, &choice, body, facts.as_ref());
-                self.placed = Some(placed(worker, choice, facts.as_ref(), host));
+                let (forward, asks) = forward(worker, &choice, body, facts.as_ref());
+                let mut placed = placed(worker, choice, facts.as_ref(), host);
+                placed.unasked = asks.then(Box::default);
+                self.placed = Some(placed);
                 Verdict::Forward(forward)
             }
             Err(refusal) => worker.refuse(refusal, host),
@@ -313,6 +315,7 @@ fn placed(
         input: choice.input,
         output: facts.and_then(|facts| facts.max_output),
         dropped: choice.dropped,
+        unasked: None,
         learning: facts.and_then(|facts| learning(worker, facts, choice.models)),
         status: None,
         begun: false,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::answer::Form;
 use crate::config::Config;
 use crate::load::{orca, weight};
 use crate::ports::Host;
@@ -59,6 +60,7 @@ impl Stream {
         let pool = worker.pools.get_mut(placed.pool.0)?;
         placed.status = Some(start.status);
         placed.learning.take_if(|_| start.status >= 300);
+        placed.unasked.take_if(|_| !is_readable_stream(&start));
         if start.origin != Origin::Proxy {
             follow_retries(placed, pool, start.attempts, host);
             if let Some(verdict) = verdict(&start) {
@@ -82,7 +84,14 @@ impl Stream {
     pub fn wants_response_body(&self) -> bool {
         self.placed
             .as_ref()
-            .is_some_and(|placed| placed.learning.is_some())
+            .is_some_and(|placed| placed.learning.is_some() || placed.unasked.is_some())
+    }
+
+    /// Whether the response's body may be changed on its way: then its length is not what its headers say.
+    pub fn changes_response_body(&self) -> bool {
+        self.placed
+            .as_ref()
+            .is_some_and(|placed| placed.unasked.is_some())
     }
 
     /// Whether the next piece of the response's body is the first.
@@ -126,22 +135,23 @@ impl Stream {
         }
     }
 
-    /// A piece of the response's body could not be read: what is left of it would mislead.
-    pub fn on_unreadable_response(&mut self) {
-        if let Some(placed) = self.placed.as_mut() {
-            placed.learning = None;
-        }
+    /// A piece of the response's body could not be read: what is left of it would mislead. Returns what was held
+    /// back of the pieces before, which belongs before this one.
+    pub fn on_unreadable_response(&mut self) -> Option<Vec<u8>> {
+        let placed = self.placed.as_mut()?;
+        placed.learning = None;
+        let unasked = placed.unasked.take()?;
+        Some(unasked.give_up()).filter(|held| !held.is_empty())
     }
 
-    /// A piece of the response's body, in order, that [`Stream::wants_response_body`] asked for.
-    pub fn on_response_body(&mut self, piece: &[u8]) {
-        if let Some(learning) = self
-            .placed
-            .as_mut()
-            .and_then(|placed| placed.learning.as_mut())
-        {
+    /// A piece of the response's body, in order, that [`Stream::wants_response_body`] asked for; the last one, which may
+    /// be empty, if it is the `end`. Returns what the client gets in its place, if that is something else.
+    pub fn on_response_body(&mut self, piece: &[u8], end: bool) -> Option<Vec<u8>> {
+        let placed = self.placed.as_mut()?;
+        if let Some(learning) = placed.learning.as_mut() {
             learning.usage.feed(piece);
         }
+        placed.unasked.as_mut()?.pass(piece, end)
     }
 
     /// Whether the response has begun and not come to its end: then [`Stream::on_end`] wants to know by whom.
@@ -192,6 +202,15 @@ fn settle(mut placed: Placed, worker: &mut Worker, by: EndedBy, host: &mut dyn H
             worker.estimator.learn(model.0, learning.estimated, actual);
         }
     }
+}
+
+/// Whether events can be taken out of a response: nothing else has any.
+fn is_readable_stream(start: &ResponseStart<'_>) -> bool {
+    let kind = start.headers.first("content-type").unwrap_or_default();
+    start.status < 300
+        && start.origin == Origin::Endpoint
+        && Form::of(kind) == Some(Form::Events)
+        && start.headers.first("content-encoding").is_none()
 }
 
 /// What a response's beginning says of the endpoint; `None` where only its end can tell.

@@ -1,6 +1,6 @@
 //! One request and its response, from the first header to the end.
 
-use crate::answer::UsageReader;
+use crate::answer::{Unasked, UsageReader};
 use crate::balance::Order;
 use crate::config::{ModelId, PoolId, RouteId};
 use crate::report::decision::DroppedBy;
@@ -46,6 +46,8 @@ pub(super) struct Placed {
     pub(super) dropped: Vec<(PoolId, DroppedBy)>,
     /// Collects what the response says of the prompt's length.
     pub(super) learning: Option<Learning>,
+    /// Takes the usage out of the response that was asked for on the caller's behalf.
+    pub(super) unasked: Option<Box<Unasked>>,
     /// The response's status, once there is one.
     pub(super) status: Option<u16>,
     /// Whether the first byte of the response's body has come.

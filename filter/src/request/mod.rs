@@ -18,7 +18,6 @@
 //! the rest of the body must be valid too: what is accepted here, `serde_json` and Python's `json`
 //! accept and read alike.
 
-pub mod alias;
 mod api;
 mod error;
 mod facts;
@@ -26,6 +25,7 @@ mod fields;
 mod json;
 mod number;
 mod prefix;
+pub mod rewrite;
 mod scripts;
 mod text;
 

@@ -107,8 +107,8 @@ pub trait Proxy {
     fn respond_for(&mut self, stream: StreamId, status: u16, attempts: u32);
     /// The proxy answers as it sends no more requests to that cluster.
     fn respond_full(&mut self, stream: StreamId);
-    /// A piece of the response's body.
-    fn respond_body(&mut self, stream: StreamId, chunk: &[u8], end: bool);
+    /// A piece of the response's body; what the client gets of it.
+    fn respond_body(&mut self, stream: StreamId, chunk: &[u8], end: bool) -> Vec<u8>;
     /// The stream is over.
     fn close(&mut self, stream: StreamId);
     /// The endpoint broke the stream off.

@@ -162,9 +162,10 @@ impl Proxy for Native {
             headers: &Headers::from_pairs(headers.iter().copied()),
         };
         let decision = self.start(stream, start);
-        let kept = headers
-            .iter()
-            .filter(|(name, _)| !is_for_us(name.as_bytes()));
+        let changes = self.at(stream).0.stream.changes_response_body();
+        let kept = headers.iter().filter(|(name, _)| {
+            !is_for_us(name.as_bytes()) && !(changes && *name == "content-length")
+        });
         let kept = kept.map(|&(name, value)| (name.to_owned(), value.to_owned()));
         let decision = decision.map(|decision| (DECISION.to_owned(), decision));
         kept.chain(decision).collect()
@@ -190,7 +191,7 @@ impl Proxy for Native {
         self.start(stream, start);
     }
 
-    fn respond_body(&mut self, stream: StreamId, chunk: &[u8], end: bool) {
+    fn respond_body(&mut self, stream: StreamId, chunk: &[u8], end: bool) -> Vec<u8> {
         let (open, worker, meters) = self.at(stream);
         if open.stream.awaits_first_byte() {
             open.stream.on_first_byte(worker, meters);
@@ -198,9 +199,9 @@ impl Proxy for Native {
         if end {
             open.stream.on_response_complete();
         }
-        if open.stream.wants_response_body() {
-            open.stream.on_response_body(chunk);
-        }
+        let wanted = open.stream.wants_response_body();
+        let instead = wanted.then(|| open.stream.on_response_body(chunk, end));
+        instead.flatten().unwrap_or_else(|| chunk.to_vec())
     }
 
     fn close(&mut self, stream: StreamId) {

@@ -182,9 +182,10 @@ impl Proxy for Wasm {
         self.start(stream, (503, 1, details), &[]);
     }
 
-    fn respond_body(&mut self, stream: StreamId, chunk: &[u8], end: bool) {
+    fn respond_body(&mut self, stream: StreamId, chunk: &[u8], end: bool) -> Vec<u8> {
         let (vm, id) = self.at(stream);
         vm.response_body(id, chunk, end).expect("no trap");
+        vm.take_response_body(id)
     }
 
     fn close(&mut self, stream: StreamId) {

@@ -1,0 +1,133 @@
+//! What leaves is what came but for one event, however it is cut.
+
+use super::*;
+use proptest::prelude::*;
+
+const USAGE: &str = "data: {\"id\":\"c\",\"choices\":[],\"usage\":{\"prompt_tokens\":2,\"completion_tokens\":3}}\n\n";
+
+/// Streams as parts, of which those of [`USAGE`] are to be taken out.
+const STREAMS: [&[&str]; 9] = [
+    &[
+        "\u{feff}: hi\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"é\"}}],\"usage\":null}\n\n",
+        USAGE,
+        "data: [DONE]\n\n",
+    ],
+    &[USAGE],
+    &[USAGE, USAGE, "data: [DONE]\n\n"],
+    &[
+        "data: {\"choices\":[{\"text\":\"\\\"choices\\\":[],\\\"usage\\\":{}\"}]}\n\n",
+        USAGE,
+        ": bye\n",
+    ],
+    // Azure's first event, one of usage with each event, another API, no JSON, no end.
+    &[
+        "data: {\"choices\":[],\"prompt_filter_results\":[{}],\"usage\":null}\n\n",
+        USAGE,
+    ],
+    &[
+        "data: {\"choices\":[{\"text\":\"a\"}],\"usage\":{\"completion_tokens\":1}}\n\n",
+        USAGE,
+    ],
+    &[
+        "event: message_delta\ndata: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":15}}\n\n",
+    ],
+    &["data\n\ndata: x\n\n\n\n", USAGE, "\ndata: {\"choices\":[]"],
+    &[
+        "data: {\"usage\":{},\ndata: \"choices\":[{}]}\n\nid: 1\n",
+        "\n",
+    ],
+];
+
+fn passed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut pieces = pieces.into_iter().peekable();
+    let (mut unasked, mut out) = (Unasked::default(), Vec::new());
+    while let Some(piece) = pieces.next() {
+        let instead = unasked.pass(piece, pieces.peek().is_none());
+        out.extend(instead.as_deref().unwrap_or(piece));
+        assert!(unasked.held.len() <= HELD);
+    }
+    out
+}
+
+#[test]
+fn the_event_is_taken_out_at_every_cut_and_nothing_else_changes() {
+    for parts in STREAMS {
+        for end in ["\n", "\r", "\r\n"] {
+            let with = parts.concat().replace('\n', end);
+            let without: Vec<&str> = parts
+                .iter()
+                .copied()
+                .filter(|part| *part != USAGE)
+                .collect();
+            let without = without.concat().replace('\n', end);
+            let bytes = with.as_bytes();
+            let is = |passed: Vec<u8>| assert_eq!(String::from_utf8_lossy(&passed), without);
+            is(passed([bytes]));
+            is(passed(bytes.chunks(1)));
+            is(passed([bytes, b""]));
+            for cut in 0..bytes.len() {
+                let (start, rest) = bytes.split_at(cut);
+                is(passed([start, rest]));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_event_without_its_empty_line_is_taken_out_at_the_end() {
+    let stream = ["data: {\"choices\":[{}]}\n\n", USAGE.trim_end()].concat();
+    for cut in 0..stream.len() {
+        let (start, rest) = stream.as_bytes().split_at(cut);
+        assert_eq!(passed([start, rest, b""]), b"data: {\"choices\":[{}]}\n\n");
+    }
+}
+
+/// Whole events in a piece are the normal case: they cost no copy.
+#[test]
+fn a_piece_that_leaves_as_it_came_is_not_copied() {
+    let mut unasked = Unasked::default();
+    for piece in STREAMS[0].iter().filter(|part| **part != USAGE) {
+        assert_eq!(unasked.pass(piece.as_bytes(), false), None);
+    }
+}
+
+#[test]
+fn text_is_not_held_back_once_there_is_a_choice() {
+    let mut unasked = Unasked::default();
+    assert_eq!(
+        unasked.pass(b"data: {\"choices\":", false),
+        Some(Vec::new())
+    );
+    assert_eq!(
+        unasked.pass(b"[{\"delta", false).as_deref(),
+        Some(&b"data: {\"choices\":[{\"delta"[..])
+    );
+    assert_eq!(unasked.pass(b"\":{\"content\":\"a", false), None);
+}
+
+#[test]
+fn no_more_is_held_back_than_its_bound() {
+    let event = [
+        b"data: {\"x\":\"",
+        &[b'y'; 3 * HELD][..],
+        b"\",\"choices\":[],\"usage\":{}}\n\n",
+    ]
+    .concat();
+    assert_eq!(passed(event.chunks(100)), event);
+}
+
+proptest! {
+    #[test]
+    fn random_cuts_change_nothing(
+        which in 0..STREAMS.len(), end in prop::sample::select(vec!["\n", "\r", "\r\n"]),
+        mut cuts in prop::collection::vec(0usize..600, 0..12)
+    ) {
+        let text = STREAMS[which].concat().replace('\n', end);
+        let bytes = text.as_bytes();
+        cuts.iter_mut().for_each(|cut| *cut = (*cut).min(bytes.len()));
+        cuts.extend([0, bytes.len()]);
+        cuts.sort_unstable();
+        let pieces = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]);
+        prop_assert_eq!(passed(pieces), passed([bytes]));
+    }
+}
