@@ -200,6 +200,7 @@ impl HttpStream {
         }
     }
 
+    #[inline(never)]
     fn read_response_body(&mut self, size: usize, end: bool) {
         let piece = match size {
             0 => Ok(Vec::new()),

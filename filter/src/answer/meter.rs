@@ -25,14 +25,24 @@ pub enum Form {
 
 impl Form {
     /// The form that a `content-type` names; `None` for one that nothing is read of.
+    #[inline(never)]
     pub fn of(content_type: &[u8]) -> Option<Form> {
-        let kind = content_type.split(|byte| *byte == b';').next()?;
-        match kind.trim_ascii() {
-            kind if kind.eq_ignore_ascii_case(b"text/event-stream") => Some(Form::Events),
-            kind if kind.eq_ignore_ascii_case(b"application/json") => Some(Form::Json),
-            _ => None,
+        if names(content_type, b"text/event-stream") {
+            Some(Form::Events)
+        } else if names(content_type, b"application/json") {
+            Some(Form::Json)
+        } else {
+            None
         }
     }
+}
+
+/// Whether `content_type` is `kind`, given in lower case, whatever its parameters.
+#[inline(never)]
+fn names(content_type: &[u8], kind: &[u8]) -> bool {
+    let mut letters = content_type.iter().map(u8::to_ascii_lowercase);
+    let same = kind.iter().all(|letter| letters.next() == Some(*letter));
+    same && matches!(letters.next(), None | Some(b';' | b' ' | b'\t'))
 }
 
 /// What an answer has used, as its upstream tells it; the numbers that it told last.

@@ -205,6 +205,8 @@ fn settle(mut placed: Placed, worker: &mut Worker, by: EndedBy, host: &mut dyn H
 }
 
 /// Whether events can be taken out of a response: nothing else has any.
+#[cold]
+#[inline(never)]
 fn is_readable_stream(start: &ResponseStart<'_>) -> bool {
     let kind = start.headers.first("content-type").unwrap_or_default();
     start.status < 300
