@@ -6,7 +6,7 @@ use proptest::prelude::*;
 const USAGE: &str = "data: {\"id\":\"c\",\"choices\":[],\"usage\":{\"prompt_tokens\":2,\"completion_tokens\":3}}\n\n";
 
 /// Streams as parts, of which those of [`USAGE`] are to be taken out.
-const STREAMS: [&[&str]; 9] = [
+const STREAMS: [&[&str]; 10] = [
     &[
         "\u{feff}: hi\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"é\"}}],\"usage\":null}\n\n",
         USAGE,
@@ -36,6 +36,8 @@ const STREAMS: [&[&str]; 9] = [
         "data: {\"usage\":{},\ndata: \"choices\":[{}]}\n\nid: 1\n",
         "\n",
     ],
+    // An event of two lines behind the one that is taken out.
+    &[USAGE, "data: {\"choices\":[{}],\ndata: \"x\":1}\n\n"],
 ];
 
 fn passed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
