@@ -88,6 +88,8 @@ struct Said {
     text: Flowing,
     /// Strings of it that were not empty.
     pieces: u32,
+    /// How many choices it gave.
+    choices: u32,
     usage: Option<Usage>,
     /// The estimate when the output was reported last.
     reported_at: Tokens,
@@ -113,6 +115,8 @@ pub struct Event {
     pub choice: bool,
     /// Whether it reports usage.
     pub usage: bool,
+    /// Whether there is text in it.
+    pub says: bool,
 }
 
 const DONE: &[u8] = b"[DONE]";
@@ -178,6 +182,16 @@ impl Meter {
         None
     }
 
+    /// What the answer's bytes are.
+    pub(super) fn form(&self) -> Form {
+        self.form
+    }
+
+    /// How many choices the answer gave so far.
+    pub(super) fn choices(&self) -> u32 {
+        self.said.choices
+    }
+
     /// What the event that is not at its end has shown.
     pub(super) fn unfinished(&self) -> Event {
         self.this
@@ -198,7 +212,10 @@ impl Meter {
                 this.usage = true;
                 said.report();
             }
-            token => said.hear(token),
+            token => {
+                this.says |= token == Token::Begins;
+                said.hear(token);
+            }
         });
     }
 }
@@ -233,6 +250,7 @@ impl Said {
                     Field::Input => open.input = Some(number),
                     Field::Cached => open.cached = open.cached.saturating_add(number),
                     Field::Output => open.output = Some(number),
+                    Field::Index => self.choices = self.choices.max(number.saturating_add(1)),
                 }
             }
             Token::Choices | Token::Choice | Token::UsageEnd | Token::End => {}

@@ -70,7 +70,7 @@ impl Stream {
             Ok(choice) => {
                 let (forward, asks) = forward(worker, &choice, body, facts.as_ref());
                 let mut placed = placed(worker, choice, facts.as_ref(), host);
-                placed.unasked = asks.then(Box::default);
+                placed.unasked_usage = asks;
                 self.placed = Some(placed);
                 Verdict::Forward(forward)
             }
@@ -315,7 +315,8 @@ fn placed(
         input: choice.input,
         output: facts.and_then(|facts| facts.max_output),
         dropped: choice.dropped,
-        unasked: None,
+        unasked_usage: false,
+        relay: None,
         learning: facts.and_then(|facts| learning(worker, facts, choice.models)),
         status: None,
         begun: false,

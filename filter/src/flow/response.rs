@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::answer::Form;
+use crate::answer::{Form, Relay};
 use crate::config::Config;
 use crate::load::{orca, weight};
 use crate::ports::Host;
@@ -60,7 +60,9 @@ impl Stream {
         let pool = worker.pools.get_mut(placed.pool.0)?;
         placed.status = Some(start.status);
         placed.learning.take_if(|_| start.status >= 300);
-        placed.unasked.take_if(|_| !is_readable_stream(&start));
+        if placed.unasked_usage {
+            placed.relay = relay(&start);
+        }
         if start.origin != Origin::Proxy {
             follow_retries(placed, pool, start.attempts, host);
             if let Some(verdict) = verdict(&start) {
@@ -84,14 +86,16 @@ impl Stream {
     pub fn wants_response_body(&self) -> bool {
         self.placed
             .as_ref()
-            .is_some_and(|placed| placed.learning.is_some() || placed.unasked.is_some())
+            .is_some_and(|placed| placed.learning.is_some() || placed.relay.is_some())
     }
 
     /// Whether the response's body may be changed on its way: then its length is not what its headers say.
     pub fn changes_response_body(&self) -> bool {
-        self.placed
+        let relay = self
+            .placed
             .as_ref()
-            .is_some_and(|placed| placed.unasked.is_some())
+            .and_then(|placed| placed.relay.as_ref());
+        relay.is_some_and(|relay| relay.changes())
     }
 
     /// Whether the next piece of the response's body is the first.
@@ -140,8 +144,8 @@ impl Stream {
     pub fn on_unreadable_response(&mut self) -> Option<Vec<u8>> {
         let placed = self.placed.as_mut()?;
         placed.learning = None;
-        let unasked = placed.unasked.take()?;
-        Some(unasked.give_up()).filter(|held| !held.is_empty())
+        let held = placed.relay.take()?.give_up();
+        (!held.is_empty()).then_some(held)
     }
 
     /// A piece of the response's body, in order, that [`Stream::wants_response_body`] asked for; the last one, which may
@@ -151,7 +155,7 @@ impl Stream {
         if let Some(learning) = placed.learning.as_mut() {
             learning.usage.feed(piece);
         }
-        placed.unasked.as_mut()?.pass(piece, end)
+        placed.relay.as_mut()?.pass(piece, end)
     }
 
     /// Whether the response has begun and not come to its end: then [`Stream::on_end`] wants to know by whom.
@@ -204,15 +208,16 @@ fn settle(mut placed: Placed, worker: &mut Worker, by: EndedBy, host: &mut dyn H
     }
 }
 
-/// Whether events can be taken out of a response: nothing else has any.
+/// What takes the usage out of a response; only streams have any that was not asked for.
 #[cold]
 #[inline(never)]
-fn is_readable_stream(start: &ResponseStart<'_>) -> bool {
+fn relay(start: &ResponseStart<'_>) -> Option<Box<Relay>> {
     let kind = start.headers.first("content-type").unwrap_or_default();
-    start.status < 300
+    let form = Form::of(kind).filter(|form| *form == Form::Events)?;
+    let readable = start.status < 300
         && start.origin == Origin::Endpoint
-        && Form::of(kind) == Some(Form::Events)
-        && start.headers.first("content-encoding").is_none()
+        && start.headers.first("content-encoding").is_none();
+    readable.then(|| Box::new(Relay::new(form).without_usage()))
 }
 
 /// What a response's beginning says of the endpoint; `None` where only its end can tell.
