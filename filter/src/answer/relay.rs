@@ -32,8 +32,6 @@ pub struct Relay {
     before: Option<Relayed>,
     /// Whether the stream was cut: then `before` is all there was.
     cut: bool,
-    /// Whether the budget cannot be kept: nobody knows how such a stream ends early.
-    unbounded: bool,
     /// The beginning of an event that may not be for the client.
     held: Vec<u8>,
     /// Whether the event that passes is another.
@@ -51,7 +49,6 @@ impl Relay {
             budget: None,
             before: None,
             cut: false,
-            unbounded: false,
             held: Vec::new(),
             another: false,
             taken: false,
@@ -148,7 +145,7 @@ impl Relay {
 
     /// Whether `event` may go beyond the budget.
     fn exceeds(&self, event: Event) -> bool {
-        self.budget.is_some() && !self.unbounded && event.says
+        self.budget.is_some() && event.says
     }
 
     /// Ends the stream before the event that ends at `to`, if that goes beyond the budget.
@@ -164,8 +161,7 @@ impl Relay {
         event.extend_from_slice(way.piece.get(way.at..to).unwrap_or_default());
         let output = self.before.map_or(Tokens(0), |before| before.output);
         let Some(ending) = ending(&event, self.meter.choices(), output) else {
-            // It is relayed, and charged for.
-            self.unbounded = true;
+            // Nobody knows how such a stream ends early: it is relayed, and charged for.
             way.take(to);
             way.put(&event);
             return true;
@@ -189,8 +185,8 @@ impl Relay {
             return;
         }
         let another = match self.budget {
-            Some(_) if !self.unbounded => held > HELD_FOR_BUDGET,
-            _ => event.choice || held > HELD,
+            None => event.choice || held > HELD,
+            Some(_) => held > HELD_FOR_BUDGET,
         };
         if end || self.another || another {
             self.another |= more > 0;

@@ -152,10 +152,13 @@ impl Stream {
     /// be empty, if it is the `end`. Returns what the client gets in its place, if that is something else.
     pub fn on_response_body(&mut self, piece: &[u8], end: bool) -> Option<Vec<u8>> {
         let placed = self.placed.as_mut()?;
+        if let Some(relay) = placed.relay.as_mut() {
+            return relay.pass(piece, end);
+        }
         if let Some(learning) = placed.learning.as_mut() {
             learning.usage.feed(piece);
         }
-        placed.relay.as_mut()?.pass(piece, end)
+        None
     }
 
     /// Whether the response has begun and not come to its end: then [`Stream::on_end`] wants to know by whom.
@@ -201,7 +204,9 @@ fn settle(mut placed: Placed, worker: &mut Worker, by: EndedBy, host: &mut dyn H
     let Some(learning) = placed.learning else {
         return;
     };
-    if let Some(actual) = learning.usage.prompt_tokens() {
+    let relayed = placed.relay.and_then(|relay| relay.relayed().usage);
+    let metered = relayed.and_then(|usage| usage.input);
+    if let Some(actual) = metered.or(learning.usage.prompt_tokens()) {
         for model in learning.models.into_iter().flatten() {
             worker.estimator.learn(model.0, learning.estimated, actual);
         }
