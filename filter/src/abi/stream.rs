@@ -180,7 +180,8 @@ impl HttpStream {
         }
     }
 
-    /// The response ends in trailers.
+    /// The response ends in trailers. What was held back of its body can no longer be written: a stream that ends
+    /// so within an event, which is none then, ends without that.
     pub fn response_trailers(&mut self) {
         self.stream.on_response_complete();
     }

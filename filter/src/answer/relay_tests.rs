@@ -237,4 +237,27 @@ proptest! {
         let pieces = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]);
         prop_assert_eq!(passed(pieces), passed([bytes]));
     }
+
+    #[test]
+    fn whatever_comes_leaves_the_same_in_pieces(
+        parts in prop::collection::vec(prop_oneof![
+            Just(USAGE.to_owned()), Just("data: {\"object\":\"text_completion\",\"choices\":[".to_owned()),
+            Just("{\"text\":\"one two\"".to_owned()), Just("}]}".to_owned()), Just("\r".to_owned()), Just("\n".to_owned()),
+            Just("\n\n".to_owned()), Just("\r\n\r\n".to_owned()), Just("data: {\"usage\":{},\"choices\":[".to_owned()),
+            Just("]}".to_owned()), Just("\u{feff}".to_owned()), Just(":".to_owned()), "[ -~]{0,5}"
+        ], 0..40),
+        mut cuts in prop::collection::vec(0usize..900, 0..12), budget in prop::option::of(0u32..8)
+    ) {
+        let text = parts.concat();
+        let bytes = text.as_bytes();
+        cuts.iter_mut().for_each(|cut| *cut = (*cut).min(bytes.len()));
+        cuts.extend([0, bytes.len()]);
+        cuts.sort_unstable();
+        let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
+        let run = |pieces: &[&[u8]]| match budget {
+            None => passed(pieces.iter().copied()),
+            Some(budget) => within(budget, pieces).0.into_bytes(),
+        };
+        prop_assert_eq!(run(&pieces), run(&[bytes]));
+    }
 }
