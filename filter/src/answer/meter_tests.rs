@@ -61,7 +61,7 @@ fn answers() -> Vec<(String, Form, Told)> {
             (None, 0, "one two", true),
         ),
         (
-            r#"{"data":[{"embedding":[0.5]}],"usage":{"prompt_tokens":8,"total_tokens":8}}"#,
+            r#"{"data":[{"embedding":[0.5,-1e-3],"x":"]}\"[","usage":{"prompt_tokens":1}},[[{"usage":{}}]]],"usage":{"prompt_tokens":8,"total_tokens":8}}"#,
             Form::Json,
             (Some(8), 0, "", true),
         ),
