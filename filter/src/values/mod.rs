@@ -1,5 +1,6 @@
-//! Values that every floor speaks in: units, the clock's readings, randomness, headers, a hash.
+//! Values that every floor speaks in: units, the clock's readings, randomness, headers, base64, a hash.
 
+pub mod base64;
 pub mod clock;
 pub mod headers;
 pub mod murmur3;
