@@ -8,8 +8,8 @@
 //! |---|---|---|
 //! | F4 | `abi` | how a proxy-wasm host is spoken to (wasm32 only) |
 //! | F3 | [`flow`], [`ports`] | the order of decisions for a request, a response, a tick |
-//! | F2 | [`request`], [`identity`], [`route`], [`balance`], [`health`], [`load`], [`report`] | one concern each |
-//! | F1 | [`config`] | what a valid configuration is |
+//! | F2 | [`request`], [`answer`], [`identity`], [`route`], [`balance`], [`health`], [`load`], [`report`] | one concern each |
+//! | F1 | [`config`], [`text`] | what a valid configuration is; what text is made of |
 //! | F0 | [`values`] | units, clock readings, randomness |
 //!
 //! Everything but `abi` is deterministic and without I/O: time and randomness are arguments.
@@ -28,6 +28,7 @@
 
 #[cfg(target_arch = "wasm32")]
 mod abi;
+pub mod answer;
 pub mod balance;
 pub mod config;
 pub mod flow;
@@ -38,4 +39,5 @@ pub mod ports;
 pub mod report;
 pub mod request;
 pub mod route;
+pub mod text;
 pub mod values;

@@ -83,9 +83,15 @@ impl Writer<'_> {
     fn request(&mut self, api: Api) {
         let mut fields: Vec<&str> = match api {
             Api::ChatCompletions => {
-                vec!["messages", "max_tokens", "max_completion_tokens", "tools"]
+                vec![
+                    "messages",
+                    "max_tokens",
+                    "max_completion_tokens",
+                    "tools",
+                    "stream_options",
+                ]
             }
-            Api::Completions => vec!["prompt", "suffix", "max_tokens"],
+            Api::Completions => vec!["prompt", "suffix", "max_tokens", "stream_options"],
             Api::Embeddings => vec!["input", "stream"],
             Api::Responses => vec!["input", "instructions", "max_output_tokens", "text"],
             Api::Messages => vec!["messages", "system", "max_tokens"],

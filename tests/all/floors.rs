@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module of the filter and the floor it is on.
-const FLOORS: [(&str, u8); 12] = [
+const FLOORS: [(&str, u8); 14] = [
     ("abi", 5),
     ("flow", 4),
     ("ports", 3),
     ("request", 2),
+    ("answer", 2),
     ("identity", 2),
     ("route", 2),
     ("balance", 2),
@@ -17,6 +18,7 @@ const FLOORS: [(&str, u8); 12] = [
     ("load", 2),
     ("report", 2),
     ("config", 1),
+    ("text", 1),
     ("values", 0),
 ];
 

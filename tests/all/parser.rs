@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use junheng::request::{Api, Facts, Limits, TextCounts, read};
+use junheng::request::{Api, Facts, Limits, read};
+use junheng::text::TextCounts;
 use junheng::values::rng::Rng;
 use serde_json::{Value, json};
 

@@ -8,8 +8,8 @@ import json
 import sys
 
 TOP = {
-    "chat": {"model", "messages", "stream", "max_tokens", "max_completion_tokens", "tools", "functions", "response_format"},
-    "completions": {"model", "prompt", "suffix", "stream", "max_tokens"},
+    "chat": {"model", "messages", "stream", "max_tokens", "max_completion_tokens", "tools", "functions", "response_format", "stream_options"},
+    "completions": {"model", "prompt", "suffix", "stream", "max_tokens", "stream_options"},
     "embeddings": {"model", "input"},
     "responses": {"model", "input", "instructions", "stream", "max_output_tokens", "tools", "text"},
     "messages": {"model", "messages", "system", "stream", "max_tokens", "tools"},

@@ -12,6 +12,7 @@ mod in_flight;
 mod openai;
 mod placement;
 mod refusals;
+mod sse;
 mod upgrade;
 mod weights;
 mod world;

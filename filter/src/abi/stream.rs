@@ -134,6 +134,12 @@ impl HttpStream {
                 .as_deref()
                 .map(|seconds| ("retry-after", seconds)),
         );
+        headers.extend(
+            refusal
+                .authenticate
+                .as_deref()
+                .map(|challenge| ("www-authenticate", challenge)),
+        );
         let details = format!("junheng_{}", refusal.code);
         if let Err(failed) = hostcalls::respond(refusal.status, &details, &headers, &refusal.json())
         {
@@ -170,13 +176,18 @@ impl HttpStream {
             self.stream.on_response_complete();
             self.stream.on_first_byte(&mut worker, &mut Proxy);
         }
+        if self.stream.changes_response_body() && headers.first("content-length").is_some() {
+            // With one that stays, the response would end short of it.
+            let _ = hostcalls::remove_header(Map::Response, b"content-length");
+        }
         if let Some(decision) = decision {
             // The answer is worth more than its explanation.
             let _ = hostcalls::set_header(Map::Response, DECISION, &decision);
         }
     }
 
-    /// The response ends in trailers.
+    /// The response ends in trailers. What was held back of its body can no longer be written: a stream that ends
+    /// so within an event, which is none then, ends without that.
     pub fn response_trailers(&mut self) {
         self.stream.on_response_complete();
     }
@@ -191,12 +202,28 @@ impl HttpStream {
         {
             self.stream.on_first_byte(&mut worker, &mut Proxy);
         }
-        if size > 0 && self.stream.wants_response_body() {
-            match hostcalls::buffer(Buffer::ResponseBody, size) {
-                Ok(piece) => self.stream.on_response_body(&piece),
-                Err(_) => self.stream.on_unreadable_response(),
-            }
+        if (size > 0 || end) && self.stream.wants_response_body() {
+            self.read_response_body(size, end);
         }
+    }
+
+    #[inline(never)]
+    fn read_response_body(&mut self, size: usize, end: bool) {
+        let piece = match size {
+            0 => Ok(Vec::new()),
+            size => hostcalls::buffer(Buffer::ResponseBody, size),
+        };
+        // A host that takes no bytes gives the client those that came.
+        let _ = match piece {
+            Ok(piece) => match self.stream.on_response_body(&piece, end) {
+                Some(instead) => hostcalls::replace_buffer(Buffer::ResponseBody, size, &instead),
+                None => Ok(()),
+            },
+            Err(_) => match self.stream.on_unreadable_response() {
+                Some(held) => hostcalls::replace_buffer(Buffer::ResponseBody, 0, &held),
+                None => Ok(()),
+            },
+        };
     }
 
     /// The stream is over.

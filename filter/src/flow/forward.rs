@@ -3,7 +3,7 @@
 use crate::balance::Order;
 use crate::config::{Retry, RetryOn};
 use crate::request::Facts;
-use crate::request::alias::rewrite_model;
+use crate::request::rewrite::{Changes, rewrite};
 
 use super::Worker;
 use super::place::Choice;
@@ -12,13 +12,13 @@ use super::verdict::{
     WEIGHT,
 };
 
-/// What to tell the proxy.
+/// What to tell the proxy, and whether usage is asked for on the caller's behalf.
 pub(super) fn forward(
     worker: &Worker,
     choice: &Choice,
     body: &[u8],
     facts: Option<&Facts>,
-) -> Forward {
+) -> (Forward, bool) {
     let mut headers = Vec::with_capacity(8);
     let pool = worker
         .config
@@ -33,19 +33,28 @@ pub(super) fn forward(
         headers.push((POOL, config.name.clone()));
         headers.push((WEIGHT, weight.unwrap_or_default().to_string()));
     }
-    if let Some(route) = worker.config.route(choice.route) {
+    let route = worker.config.route(choice.route);
+    if let Some(route) = route {
         let streams = facts.is_some_and(|facts| facts.stream);
         retries(&route.retry, &choice.order, streams, &mut headers);
     }
-    let body = choice
-        .alias
-        .as_deref()
-        .zip(facts)
-        .map(|(alias, facts)| rewrite_model(body, &facts.model_span, alias));
+    let changes = Changes {
+        model: choice.alias.as_deref(),
+        usage: route.is_some_and(|route| route.stream_usage),
+    };
+    let rewritten = facts
+        .filter(|_| changes.any())
+        .and_then(|facts| rewrite(body, facts, changes));
+    let (body, asks) = rewritten.unzip();
     if let Some(body) = &body {
         headers.push(("content-length", body.len().to_string()));
     }
-    Forward { headers, body }
+    let asks = asks.unwrap_or_default();
+    if asks {
+        // What is compressed cannot be read, and the answer must be.
+        headers.push(("accept-encoding", "identity".to_owned()));
+    }
+    (Forward { headers, body }, asks)
 }
 
 /// Tells the proxy when to try the next endpoint of the order, and not to go on once it is used up.

@@ -3,12 +3,13 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::answer::UsageReader;
 use crate::balance::{Ask, Order};
-use crate::config::{Config, HashKey, ModelId, PoolId, RouteId, WhenNoneIsFit};
+use crate::config::{Config, HashKey, ModelId, PoolId, Readers, RouteId, WhenNoneIsFit};
 use crate::identity;
 use crate::ports::Host;
 use crate::report::decision::DroppedBy;
-use crate::request::{self, Api, Facts, Limits, UsageReader};
+use crate::request::{self, Api, Facts, Limits};
 use crate::route::{self, Query, Unfit};
 use crate::values::clock::Instant;
 use crate::values::headers::Headers;
@@ -65,10 +66,13 @@ impl Stream {
             Kind::Realtime(_) | Kind::Plain => None,
         };
         let subject = Subject::new(&worker.config, asked, facts.as_ref());
+        self.shown = may_see_decisions(&worker.config, subject.tenant);
         match choose(worker, &subject, host) {
             Ok(choice) => {
-                let forward = forward(worker, &choice, body, facts.as_ref());
-                self.placed = Some(placed(worker, choice, facts.as_ref(), host));
+                let (forward, asks) = forward(worker, &choice, body, facts.as_ref());
+                let mut placed = placed(worker, choice, facts.as_ref(), host);
+                placed.unasked_usage = asks;
+                self.placed = Some(placed);
                 Verdict::Forward(forward)
             }
             Err(refusal) => worker.refuse(refusal, host),
@@ -83,6 +87,16 @@ fn facts(config: &Config, api: Api, body: &[u8]) -> Result<Facts, Refusal> {
     request::read(api, body, &limits).map_err(|error| Refusal::body(&error))
 }
 
+fn may_see_decisions(config: &Config, tenant: Option<&str>) -> bool {
+    match &config.decision_readers {
+        Readers::Nobody => false,
+        Readers::Everybody => true,
+        Readers::Tenants(readers) => {
+            tenant.is_some_and(|tenant| readers.iter().any(|reader| reader == tenant))
+        }
+    }
+}
+
 impl<'a> Subject<'a> {
     fn new(config: &Config, asked: &'a Asked, facts: Option<&'a Facts>) -> Subject<'a> {
         let (model, realtime) = match &asked.kind {
@@ -95,7 +109,10 @@ impl<'a> Subject<'a> {
             facts,
             model,
             realtime,
-            tenant: identity::tenant(config, &asked.headers),
+            tenant: match &asked.caller.tenant {
+                Some(proven) => Some(proven),
+                None => identity::believed(config, &asked.headers),
+            },
         }
     }
 
@@ -312,6 +329,8 @@ fn placed(
         input: choice.input,
         output: facts.and_then(|facts| facts.max_output),
         dropped: choice.dropped,
+        unasked_usage: false,
+        relay: None,
         learning: facts.and_then(|facts| learning(worker, facts, choice.models)),
         status: None,
         begun: false,

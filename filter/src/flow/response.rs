@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::answer::{Form, Relay};
 use crate::config::Config;
 use crate::load::{orca, weight};
 use crate::ports::Host;
@@ -59,6 +60,9 @@ impl Stream {
         let pool = worker.pools.get_mut(placed.pool.0)?;
         placed.status = Some(start.status);
         placed.learning.take_if(|_| start.status >= 300);
+        if placed.unasked_usage {
+            placed.relay = relay(&start);
+        }
         if start.origin != Origin::Proxy {
             follow_retries(placed, pool, start.attempts, host);
             if let Some(verdict) = verdict(&start) {
@@ -82,7 +86,16 @@ impl Stream {
     pub fn wants_response_body(&self) -> bool {
         self.placed
             .as_ref()
-            .is_some_and(|placed| placed.learning.is_some())
+            .is_some_and(|placed| placed.learning.is_some() || placed.relay.is_some())
+    }
+
+    /// Whether the response's body may be changed on its way: then its length is not what its headers say.
+    pub fn changes_response_body(&self) -> bool {
+        let relay = self
+            .placed
+            .as_ref()
+            .and_then(|placed| placed.relay.as_ref());
+        relay.is_some_and(|relay| relay.changes())
     }
 
     /// Whether the next piece of the response's body is the first.
@@ -126,22 +139,26 @@ impl Stream {
         }
     }
 
-    /// A piece of the response's body could not be read: what is left of it would mislead.
-    pub fn on_unreadable_response(&mut self) {
-        if let Some(placed) = self.placed.as_mut() {
-            placed.learning = None;
-        }
+    /// A piece of the response's body could not be read: what is left of it would mislead. Returns what was held
+    /// back of the pieces before, which belongs before this one.
+    pub fn on_unreadable_response(&mut self) -> Option<Vec<u8>> {
+        let placed = self.placed.as_mut()?;
+        placed.learning = None;
+        let held = placed.relay.take()?.give_up();
+        (!held.is_empty()).then_some(held)
     }
 
-    /// A piece of the response's body, in order, that [`Stream::wants_response_body`] asked for.
-    pub fn on_response_body(&mut self, piece: &[u8]) {
-        if let Some(learning) = self
-            .placed
-            .as_mut()
-            .and_then(|placed| placed.learning.as_mut())
-        {
+    /// A piece of the response's body, in order, that [`Stream::wants_response_body`] asked for; the last one, which may
+    /// be empty, if it is the `end`. Returns what the client gets in its place, if that is something else.
+    pub fn on_response_body(&mut self, piece: &[u8], end: bool) -> Option<Vec<u8>> {
+        let placed = self.placed.as_mut()?;
+        if let Some(relay) = placed.relay.as_mut() {
+            return relay.pass(piece, end);
+        }
+        if let Some(learning) = placed.learning.as_mut() {
             learning.usage.feed(piece);
         }
+        None
     }
 
     /// Whether the response has begun and not come to its end: then [`Stream::on_end`] wants to know by whom.
@@ -187,11 +204,25 @@ fn settle(mut placed: Placed, worker: &mut Worker, by: EndedBy, host: &mut dyn H
     let Some(learning) = placed.learning else {
         return;
     };
-    if let Some(actual) = learning.usage.prompt_tokens() {
+    let relayed = placed.relay.and_then(|relay| relay.relayed().usage);
+    let metered = relayed.and_then(|usage| usage.input);
+    if let Some(actual) = metered.or(learning.usage.prompt_tokens()) {
         for model in learning.models.into_iter().flatten() {
             worker.estimator.learn(model.0, learning.estimated, actual);
         }
     }
+}
+
+/// What takes the usage out of a response; only streams have any that was not asked for.
+#[cold]
+#[inline(never)]
+fn relay(start: &ResponseStart<'_>) -> Option<Box<Relay>> {
+    let kind = start.headers.first("content-type").unwrap_or_default();
+    let form = Form::of(kind).filter(|form| *form == Form::Events)?;
+    let readable = start.status < 300
+        && start.origin == Origin::Endpoint
+        && start.headers.first("content-encoding").is_none();
+    readable.then(|| Box::new(Relay::new(form).without_usage()))
 }
 
 /// What a response's beginning says of the endpoint; `None` where only its end can tell.

@@ -1,9 +1,9 @@
 //! One request and its response, from the first header to the end.
 
+use crate::answer::{Relay, UsageReader};
 use crate::balance::Order;
 use crate::config::{ModelId, PoolId, RouteId};
 use crate::report::decision::DroppedBy;
-use crate::request::UsageReader;
 use crate::values::clock::Instant;
 use crate::values::units::Tokens;
 
@@ -46,6 +46,10 @@ pub(super) struct Placed {
     pub(super) dropped: Vec<(PoolId, DroppedBy)>,
     /// Collects what the response says of the prompt's length.
     pub(super) learning: Option<Learning>,
+    /// Whether usage was asked for that the caller did not ask for.
+    pub(super) unasked_usage: bool,
+    /// Counts the response, and changes it where it has to be; there from its headers on, if it is needed.
+    pub(super) relay: Option<Box<Relay>>,
     /// The response's status, once there is one.
     pub(super) status: Option<u16>,
     /// Whether the first byte of the response's body has come.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::ports::{Host, Kind, Meter};
 use crate::report::metrics;
-use crate::request::Estimator;
+use crate::text::Estimator;
 use crate::values::clock::Instant;
 use crate::values::rng::Rng;
 

@@ -7,7 +7,8 @@ use super::error::Error;
 use super::fields::{self, Level, Name, Use};
 use super::json::{Kind, Literal, Scanner};
 use super::prefix::Prefix;
-use super::text::{Tally, TextCounts};
+use super::text::Tally;
+use crate::text::TextCounts;
 use crate::values::units::Tokens;
 
 /// The longest name of a model, decoded. The longest in use are paths of some 100 bytes.
@@ -41,10 +42,19 @@ pub struct Facts {
     pub text: TextCounts,
     /// Whether the answer is to be streamed.
     pub stream: bool,
+    /// Where in the body the value of OpenAI's `stream_options` stands, if it is there.
+    pub stream_options: Option<Range<usize>>,
     /// The most tokens it lets the model answer, if it says.
     pub max_output: Option<Tokens>,
     /// A hash of the beginning of its prompt; see [`Limits::prefix_bytes`].
     pub prompt_key: u64,
+}
+
+impl Facts {
+    /// Whether it asks for a stream of an API that has `stream_options`.
+    pub fn streams_options(&self) -> bool {
+        self.stream && matches!(self.api, Api::ChatCompletions | Api::Completions)
+    }
 }
 
 /// Reads `body` as a request to `api`.
@@ -69,6 +79,7 @@ pub fn read(api: Api, body: &[u8], limits: &Limits) -> Result<Facts, Error> {
         instructions: false,
         model: None,
         stream: false,
+        stream_options: None,
         bound: None,
         second_bound: None,
     };
@@ -88,6 +99,7 @@ struct Reader<'a> {
     instructions: bool,
     model: Option<(String, Range<usize>)>,
     stream: bool,
+    stream_options: Option<Range<usize>>,
     bound: Option<u32>,
     second_bound: Option<u32>,
 }
@@ -105,6 +117,7 @@ impl<'a> Reader<'a> {
             model_span,
             text: self.tally.finish(),
             stream: self.stream,
+            stream_options: self.stream_options,
             max_output: bound.map(Tokens),
             prompt_key: self.prefix.key(),
         })
@@ -137,6 +150,11 @@ impl<'a> Reader<'a> {
         match (then, kind) {
             (Use::Model, Kind::String) => self.model(),
             (Use::Model, _) => Err(Error::wrong_type("a string")),
+            // Also if it is `null`: whoever adds them must not add them twice.
+            (Use::StreamOptions, _) => {
+                self.stream_options = Some(self.scan.skip()?);
+                Ok(())
+            }
             (_, Kind::Null) => self.scan.null(),
             (Use::Stream, Kind::Bool) => {
                 self.stream = self.scan.bool()?;

@@ -78,6 +78,8 @@ pub enum Use {
     Model,
     /// Whether the answer is streamed.
     Stream,
+    /// How it is streamed: only where that stands.
+    StreamOptions,
     /// The most tokens that may be answered: `max_tokens` and its heirs.
     Bound,
     /// OpenAI's second name for it.
@@ -119,6 +121,7 @@ pub fn of(level: Level) -> Table {
             ("functions", Use::Raw),
             ("response_format", Use::Raw),
             ("documents", Use::Raw),
+            ("stream_options", Use::StreamOptions),
         ],
         Level::Top(Api::Completions) => &[
             ("model", Use::Model),
@@ -126,6 +129,7 @@ pub fn of(level: Level) -> Table {
             ("suffix", Use::Text),
             ("stream", Use::Stream),
             ("max_tokens", Use::Bound),
+            ("stream_options", Use::StreamOptions),
         ],
         Level::Top(Api::Embeddings) => &[
             ("model", Use::Model),

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::error::Error;
 use super::number;
-use super::stops::Stops;
+use crate::text::stops::Stops;
 
 /// How deep arrays and objects may nest, the outermost being 1.
 pub const DEPTH: u32 = 64;

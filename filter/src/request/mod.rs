@@ -18,26 +18,18 @@
 //! the rest of the body must be valid too: what is accepted here, `serde_json` and Python's `json`
 //! accept and read alike.
 
-pub mod alias;
 mod api;
 mod error;
-mod estimate;
 mod facts;
 mod fields;
 mod json;
-mod lanes;
 mod number;
 mod prefix;
+pub mod rewrite;
 mod scripts;
-mod stops;
 mod text;
-mod usage;
 
 pub use api::Api;
 pub use error::Error;
-pub use estimate::{Estimator, raw};
-
 pub use facts::{Facts, Limits, MODEL_BYTES, read};
 pub use json::DEPTH;
-pub use text::TextCounts;
-pub use usage::UsageReader;

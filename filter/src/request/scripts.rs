@@ -7,8 +7,8 @@
 //! byte is above all continuation bytes and below all ASCII, so no byte needs masking out. The
 //! thresholds of two- and three-byte scripts are only tried on a block that has such characters.
 
-use super::lanes::{Lanes, WIDTH};
-use super::text::TextCounts;
+use crate::text::TextCounts;
+use crate::text::lanes::{Lanes, WIDTH};
 
 /// Steps that a byte-wide counter takes before it may wrap.
 const STEPS: usize = 255;

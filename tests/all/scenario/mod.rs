@@ -78,6 +78,8 @@ pub struct Refused {
     pub status: u16,
     /// `Retry-After`.
     pub retry_after: Option<String>,
+    /// `WWW-Authenticate`.
+    pub challenge: Option<String>,
     /// The body.
     pub json: Value,
 }
@@ -107,8 +109,8 @@ pub trait Proxy {
     fn respond_for(&mut self, stream: StreamId, status: u16, attempts: u32);
     /// The proxy answers as it sends no more requests to that cluster.
     fn respond_full(&mut self, stream: StreamId);
-    /// A piece of the response's body.
-    fn respond_body(&mut self, stream: StreamId, chunk: &[u8], end: bool);
+    /// A piece of the response's body; what the client gets of it.
+    fn respond_body(&mut self, stream: StreamId, chunk: &[u8], end: bool) -> Vec<u8>;
     /// The stream is over.
     fn close(&mut self, stream: StreamId);
     /// The endpoint broke the stream off.
@@ -129,6 +131,8 @@ pub trait Proxy {
     fn advance(&mut self, by: Duration);
     /// Somebody sets the wall clock, by so many seconds.
     fn step_wall(&mut self, seconds: i64);
+    /// The proxy tells this of the streams that are opened from now on.
+    fn set_property(&mut self, path: &[&str], value: &[u8]);
 }
 
 /// A proxy of `workers` workers under `config`, which must be valid.

@@ -67,6 +67,7 @@ pub(super) fn route(route: &wire::Route, pools: &[Pool]) -> Result<Route> {
             .at("name")?,
         matches: matches(&route.matches).at("match")?,
         alias: route.alias.0.clone(),
+        stream_usage: route.stream_usage.unwrap_or_default(),
         pools: chosen,
         attempts: within(route.attempts, ATTEMPTS, ATTEMPTS_DEFAULT)
             .at("attempts")?

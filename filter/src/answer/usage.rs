@@ -6,7 +6,7 @@
 //! read. An answer that quotes such an object has it inside of a string, and `prompt_tokens_details` and
 //! the like are a level deeper. The state is some 80 bytes.
 
-use super::stops::Stops;
+use crate::text::stops::Stops;
 use crate::values::units::Tokens;
 
 /// Reads a response as it passes.

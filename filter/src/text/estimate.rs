@@ -25,7 +25,7 @@
 //! it did not learn, and the same for English and code: that is a model's property, and its
 //! correction's business.
 
-use super::text::TextCounts;
+use super::counts::TextCounts;
 use crate::values::units::Tokens;
 
 /// What an image costs where nothing is known of its size: OpenAI's figure for 1024x1024 in high

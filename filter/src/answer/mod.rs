@@ -1,0 +1,18 @@
+//! What an answer says, read while it passes by in pieces and is never held.
+//!
+//! Two readers. [`UsageReader`] is for every answer: it looks for one number and leaves all else alone. [`Meter`]
+//! is for answers that somebody has to pay for: it follows each event, counts the text in it, and knows at every byte what
+//! the client has got. [`Relay`] is a meter that changes what passes: takes out the event with the usage, ends a
+//! stream at its budget.
+
+mod ending;
+mod events;
+mod fields;
+mod json;
+mod meter;
+mod relay;
+mod usage;
+
+pub use meter::{Form, Meter, Relayed, Usage};
+pub use relay::Relay;
+pub use usage::UsageReader;
