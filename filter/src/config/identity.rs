@@ -1,5 +1,6 @@
 //! Who may call, and how a caller shows who it is.
 
+use super::{Introspection, Issuer};
 use crate::values::cidr::Cidr;
 
 /// Who may call, and how a caller shows who it is.
@@ -14,6 +15,10 @@ pub struct Identity {
     /// The property, by its path with a zero byte between the parts, in which an authentication filter in front of
     /// this one leaves the tenant.
     pub claim: Option<String>,
+    /// Whose JWTs are accepted as bearer tokens.
+    pub issuers: Vec<Issuer>,
+    /// Who is asked about other bearer tokens.
+    pub introspection: Option<Introspection>,
     /// Whether who shows nothing may call.
     pub anonymous: bool,
 }
@@ -35,7 +40,12 @@ impl Identity {
 
     /// Whether callers can prove who they are.
     pub fn proves(&self) -> bool {
-        self.claim.is_some()
+        self.claim.is_some() || self.takes_bearers()
+    }
+
+    /// Whether bearer tokens are looked at.
+    pub fn takes_bearers(&self) -> bool {
+        !self.issuers.is_empty() || self.introspection.is_some()
     }
 
     /// Whether some requests may have a tenant.

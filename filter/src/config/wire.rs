@@ -5,7 +5,11 @@
 //! a [`super::Config`]. The JSON Schema is generated from them, so their doc comments are what an
 //! editor shows.
 
+mod bearer;
+
 use super::read::{Names, choices, objects};
+
+pub use bearer::{Introspection, Jwt, SignatureAlgorithm};
 
 objects! {
     /// Junheng's plugin configuration.
@@ -279,6 +283,10 @@ objects! {
         pub addresses: Addresses = default,
         /// The tenant as Envoy's `jwt_authn` filter, in front of this one, has verified it.
         pub jwt_authn: Option<JwtAuthn>,
+        /// Issuers whose JWTs are accepted as bearer tokens; at most 16.
+        pub jwt: Vec<Jwt> = default,
+        /// Where to ask about bearer tokens that are no JWTs.
+        pub introspection: Option<Introspection>,
         /// What becomes of a request that shows nothing of what is asked for here; `refuse` if absent.
         pub anonymous: Option<Anonymous>,
     }

@@ -10,6 +10,8 @@
 pub mod address;
 
 use crate::config::{Config, Identity};
+pub mod bearer;
+
 use crate::values::headers::Headers;
 
 /// What the headers of a request show of its caller.

@@ -1,7 +1,7 @@
 //! Who may call.
 
 use super::checks::{each, header_name, within};
-use super::{At, Result, wrong};
+use super::{At, Result, bearer, wrong};
 use crate::config::wire;
 use crate::config::{Addresses, Identity};
 use crate::values::cidr::Cidr;
@@ -18,6 +18,13 @@ pub(super) fn identity(written: &wire::Identity) -> Result<Identity> {
         trusted_hops: within(written.trusted_hops, TRUSTED_HOPS, 0).at("trusted_hops")?,
         addresses: addresses(&written.addresses).at("addresses")?,
         claim: claim.transpose().at("jwt_authn")?,
+        issuers: bearer::issuers(&written.jwt).at("jwt")?,
+        introspection: written
+            .introspection
+            .as_ref()
+            .map(bearer::introspection)
+            .transpose()
+            .at("introspection")?,
         anonymous: written.anonymous == Some(wire::Anonymous::Allow),
     };
     if written.anonymous.is_some() && !identity.proves() {
