@@ -405,7 +405,7 @@ fn a_value_of_another_kind_is_refused_where_it_stands() {
         ),
         (
             with("/identity", json!({"tenant": "x"})),
-            "identity.tenant: unknown field `tenant`, expected one of `tenant_header`, `trusted_hops`, `addresses`, `jwt_authn`, `anonymous`",
+            "identity.tenant: unknown field `tenant`, expected one of `tenant_header`, `trusted_hops`, `addresses`, `jwt_authn`, `jwt`, `introspection`, `anonymous`",
         ),
         (
             with("/upgrades", json!({"forward": null})),

@@ -50,6 +50,34 @@ impl Denial {
         }
     }
 
+    /// The bearer token does not tell who calls (RFC 6750 §3.1).
+    #[cold]
+    pub fn invalid_token(fault: bearer::Fault) -> Denial {
+        let message = fault.text();
+        let parts = [
+            "Bearer realm=\"junheng\", error=\"invalid_token\", error_description=\"",
+            message,
+            "\"",
+        ];
+        Denial {
+            status: 401,
+            code: "invalid_token",
+            message,
+            authenticate: Some(parts.concat()),
+        }
+    }
+
+    /// Who could tell whether the caller may pass does not answer.
+    #[cold]
+    pub fn unavailable() -> Denial {
+        Denial {
+            status: 503,
+            code: "identity_unavailable",
+            message: "Who calls could not be checked, as the token's issuer did not answer; try again later.",
+            authenticate: None,
+        }
+    }
+
     /// The caller has not shown who it is.
     #[cold]
     pub fn unauthorized(config: &Identity, code: &'static str, message: &'static str) -> Denial {

@@ -15,44 +15,54 @@ use super::jwks::KeySet;
 pub const SKEW: u64 = 60;
 
 /// Why a token does not tell who calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Not three parts of strict base64url, or no strict JSON in them.
-    #[error("The bearer token is not a valid JWT.")]
     Malformed,
     /// `crit` names what is not understood here, as nothing is.
-    #[error("The bearer token's header has critical parameters that are not understood here.")]
     Critical,
     /// The claimed issuer is none of the configuration's.
-    #[error("The bearer token's issuer is not accepted here.")]
     Issuer,
     /// `alg` is none of the issuer's.
-    #[error("The bearer token's signature algorithm is not accepted here.")]
     Algorithm,
     /// `aud` names none of the issuer's audiences.
-    #[error("The bearer token is for another audience.")]
     Audience,
     /// `exp` is missing.
-    #[error("The bearer token does not say when it expires.")]
     Endless,
     /// `exp` has passed.
-    #[error("The bearer token has expired.")]
     Expired,
     /// `nbf` is still to come.
-    #[error("The bearer token is not valid yet.")]
     TooEarly,
     /// The claim that names the tenant is missing, or cannot name one.
-    #[error("The bearer token does not name its tenant.")]
     Tenant,
     /// Its issuer says that it is not in force.
-    #[error("The bearer token is not valid.")]
     Inactive,
     /// The key set has no such key.
-    #[error("The bearer token's signing key is not known.")]
     UnknownKey,
     /// The key is there, and the signature is not its.
-    #[error("The bearer token's signature is wrong.")]
     Signature,
+}
+
+impl Fault {
+    /// What its bearer is told.
+    pub fn text(self) -> &'static str {
+        match self {
+            Fault::Malformed => "The bearer token is not a valid JWT.",
+            Fault::Critical => {
+                "The bearer token's header has critical parameters that are not understood here."
+            }
+            Fault::Issuer => "The bearer token's issuer is not accepted here.",
+            Fault::Algorithm => "The bearer token's signature algorithm is not accepted here.",
+            Fault::Audience => "The bearer token is for another audience.",
+            Fault::Endless => "The bearer token does not say when it expires.",
+            Fault::Expired => "The bearer token has expired.",
+            Fault::TooEarly => "The bearer token is not valid yet.",
+            Fault::Tenant => "The bearer token does not name its tenant.",
+            Fault::Inactive => "The bearer token is not valid.",
+            Fault::UnknownKey => "The bearer token's signing key is not known.",
+            Fault::Signature => "The bearer token's signature is wrong.",
+        }
+    }
 }
 
 /// A token that would pass if its signature did.

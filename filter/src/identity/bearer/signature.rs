@@ -102,7 +102,7 @@ impl Rsa {
         for bit in (0..self.exponent.ilog2()).rev() {
             power = power.square();
             if (self.exponent >> bit) & 1 == 1 {
-                power *= base;
+                power = power.mul(&base);
             }
         }
         let expected = number(&encoded(message, self.size))?;
