@@ -13,7 +13,7 @@ mod wire;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use identity::{Addresses, Identity};
+pub use identity::{Addresses, Identity, Keys};
 pub use parse::Error;
 pub use wire::{Algorithm, RetryOn, Upgrades, WhenNoneIsFit};
 
