@@ -109,7 +109,10 @@ fn a_token_of_each_algorithm_names_its_tenant(on: On) {
     for (key, kid) in ALL {
         for _ in 0..2 {
             let (stream, step) = call(&mut *proxy, 0, &key.token(kid, &claims()));
-            assert_eq!(step.sent().pool(), "acme", "{key:?}");
+            let sent = step.sent();
+            assert_eq!(sent.pool(), "acme", "{key:?}");
+            let leaks = sent.headers.iter().any(|(name, _)| name == "authorization");
+            assert!(!leaks, "the token is for us, and no endpoint's");
             proxy.close(stream);
         }
         let mut other = claims();
@@ -221,6 +224,7 @@ fn a_request_waits_for_the_first_key_set(on: On) {
     assert_eq!(proxy.later(early), None, "its body is still to come");
     assert_eq!(proxy.body(early, BODY, true).sent().pool(), "acme");
     let sent = proxy.later(late).expect("decided").sent();
+    assert!(sent.headers.iter().all(|(name, _)| name != "authorization"));
     assert_eq!((sent.pool(), sent.body.as_slice()), ("acme", BODY));
     assert_eq!(proxy.later(bare).expect("decided").sent().pool(), "acme");
     assert_eq!(proxy.later(upload).expect("decided").sent().pool(), "acme");
@@ -498,7 +502,27 @@ fn a_question_that_cannot_be_sent_is_answered_at_once() {
     }
 }
 
+/// An API key in the same header is known by its digest; what is no key is a token.
+fn keys_and_tokens_share_a_header(on: On) {
+    let mut config = jwt();
+    // SHA-256 of "sk-one".
+    let digest = "456f1612bd25c6c8455039437bf441f43aa3b7d1c0b0047c712d5036dfebef0d";
+    config["identity"]["keys"] = json!({"tenants": [{"tenant": "acme", "sha256": [digest]}]});
+    let mut proxy = proxy(on, &config, 1);
+    assert_eq!(call(&mut *proxy, 0, "sk-one").1.sent().pool(), "acme");
+    assert_eq!(
+        call(&mut *proxy, 0, &Key::Rsa.token("rsa", &claims())).1,
+        Step::Held
+    );
+    refused_as(
+        &call(&mut *proxy, 0, "sk-two").1.refused(),
+        401,
+        "invalid_token",
+    );
+}
+
 on_both! {
+    keys_and_tokens_share_a_header
     a_token_of_each_algorithm_names_its_tenant
     what_is_not_proven_is_refused_and_fetches_nothing
     a_token_that_was_good_ends_in_time
@@ -541,7 +565,7 @@ fn mistakes_are_refused_with_their_place_and_no_secret() {
         (jwt("issuer", "".into()), "identity.jwt[0].issuer: is empty"),
         (
             twice,
-            "identity.jwt.issuer[1]: \"https://issuer.example\" is taken",
+            "identity.jwt[1].issuer: \"https://issuer.example\" is taken",
         ),
         (
             jwt("audiences", json!([])),

@@ -170,6 +170,9 @@ impl HttpStream {
         if let Some(body) = &forward.body {
             hostcalls::replace_buffer(Buffer::RequestBody, self.held, body)?;
         }
+        for name in &forward.removed {
+            hostcalls::remove_header(Map::Request, name.as_bytes())?;
+        }
         forward
             .headers
             .iter()

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use bearer::{Introspection, Issuer, Secret, Service, SignatureAlgorithm};
-pub use identity::{Addresses, Identity};
+pub use identity::{Addresses, Identity, Keys};
 pub use parse::Error;
 pub(crate) use read::Json;
 pub use wire::{Algorithm, RetryOn, Upgrades, WhenNoneIsFit};

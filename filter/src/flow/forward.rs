@@ -45,7 +45,11 @@ pub(super) fn forward(
     if let Some(body) = &body {
         headers.push(("content-length", body.len().to_string()));
     }
-    Forward { headers, body }
+    Forward {
+        headers,
+        removed: Vec::new(),
+        body,
+    }
 }
 
 /// Tells the proxy when to try the next endpoint of the order, and not to go on once it is used up.

@@ -19,7 +19,7 @@ use super::forward::forward;
 use super::pool::PoolGauges;
 use super::request::{Asked, Kind};
 use super::stream::{Learning, Placed};
-use super::verdict::{Refusal, Verdict};
+use super::verdict::{Forward, Refusal, Verdict};
 use super::{Stream, Worker};
 
 /// A request as rules and balancers look at it.
@@ -68,7 +68,10 @@ impl Stream {
         self.shown = may_see_decisions(&worker.config, subject.tenant);
         match choose(worker, &subject, host) {
             Ok(choice) => {
-                let forward = forward(worker, &choice, body, facts.as_ref());
+                let forward = Forward {
+                    removed: asked.caller.withheld.clone(),
+                    ..forward(worker, &choice, body, facts.as_ref())
+                };
                 self.placed = Some(placed(worker, choice, facts.as_ref(), host));
                 Verdict::Forward(forward)
             }

@@ -97,7 +97,7 @@ impl Stream {
         let found = pending
             .zip(worker.bearers.as_mut())
             .and_then(|(pending, bearers)| bearers.answer(self.id, pending, host));
-        match found.map(caller::proven) {
+        match found.map(caller::by_token) {
             None => return Verdict::Hold,
             Some(Ok(caller)) => asked.caller = caller,
             Some(Err(refusal)) => {

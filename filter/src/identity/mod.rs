@@ -8,10 +8,11 @@
 //! Refusals say which rule was broken, and never what was sent: no key, token or signature is in any text.
 
 pub mod address;
-
-use crate::config::{Config, Identity};
 pub mod bearer;
+#[cfg(feature = "identity")]
+pub mod keys;
 
+use crate::config::{Config, Identity, Keys};
 use crate::values::headers::Headers;
 
 /// What the headers of a request show of its caller.
@@ -90,9 +91,23 @@ impl Denial {
     }
 }
 
-/// What a caller has to show, as `WWW-Authenticate` tells it.
-fn challenge(_config: &Identity) -> String {
-    "Bearer realm=\"junheng\"".to_owned()
+/// What a caller has to show, as `WWW-Authenticate` tells it. A header of one's own choice has no scheme that
+/// anybody knows; `ApiKey` names it.
+fn challenge(config: &Identity) -> String {
+    let mut challenges = Vec::new();
+    let bears = |keys: &Keys| keys.headers.iter().any(|name| name == "authorization");
+    match &config.keys {
+        Some(keys) if !bears(keys) => challenges.extend(
+            keys.headers
+                .iter()
+                .map(|name| ["ApiKey realm=\"junheng\", header=\"", name, "\""].concat()),
+        ),
+        _ => {}
+    }
+    if config.claim.is_some() || config.takes_bearers() || config.keys.as_ref().is_some_and(bears) {
+        challenges.push("Bearer realm=\"junheng\"".to_owned());
+    }
+    challenges.join(", ")
 }
 
 /// What becomes of a request that shows nothing.

@@ -121,6 +121,8 @@ impl Native {
                 json: serde_json::from_str(&refusal.json()).expect("a refusal is JSON"),
             }),
             Verdict::Forward(forward) => {
+                let removed = |name: &String| forward.removed.contains(&name.to_lowercase());
+                open.headers.retain(|(name, _)| !removed(name));
                 for (name, value) in forward.headers {
                     open.headers.retain(|(n, _)| n != name);
                     open.headers.push((name.to_owned(), value));

@@ -37,18 +37,27 @@ pub const MOST_TOKEN_BYTES: usize = 8 * 1024;
 /// A tenant's name is no longer than this.
 const MOST_TENANT_BYTES: usize = 256;
 
-/// The token in a request's only `authorization` header, if it is a bearer's.
-pub fn token(headers: &Headers) -> Option<&str> {
-    let mut values = headers.all("authorization");
-    let (value, other) = (values.next()?, values.next());
-    let (scheme, token) = std::str::from_utf8(value).ok()?.split_once(' ')?;
-    let token = token.trim_ascii();
+/// The bearer token that a request shows; `None` if it shows none.
+///
+/// # Errors
+/// [`Fault::Malformed`] if what it shows cannot be one, or is not one only.
+pub fn token(headers: &Headers) -> Option<Result<&str, Fault>> {
+    let mut shown = headers.all("authorization").filter_map(credentials);
+    let (token, other) = (shown.next()?, shown.next());
     let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
-    (other.is_none()
-        && scheme.eq_ignore_ascii_case("bearer")
+    let fine = other.is_none()
         && (1..=MOST_TOKEN_BYTES).contains(&token.len())
-        && token.bytes().all(fine))
-    .then_some(token)
+        && token.iter().copied().all(fine);
+    let token = std::str::from_utf8(token).ok().filter(|_| fine);
+    Some(token.ok_or(Fault::Malformed))
+}
+
+/// What follows the scheme, if that is `Bearer`.
+fn credentials(value: &[u8]) -> Option<&[u8]> {
+    const SCHEME: &[u8] = b"bearer";
+    let (scheme, rest) = value.split_at_checked(SCHEME.len())?;
+    let ends = rest.first().is_none_or(u8::is_ascii_whitespace);
+    (scheme.eq_ignore_ascii_case(SCHEME) && ends).then_some(rest.trim_ascii())
 }
 
 /// Whether `token` has the shape of a signed JWT: three parts, the first of which begins as every JSON object does
@@ -69,25 +78,28 @@ mod tests {
 
     #[test]
     fn a_token_is_what_one_bearer_header_holds() {
+        const MALFORMED: Option<Result<&str, Fault>> = Some(Err(Fault::Malformed));
         for (values, expected) in [
-            (&["Bearer abc.def"][..], Some("abc.def")),
-            (&["bEARER abc"], Some("abc")),
-            (&["Bearer   abc=="], Some("abc==")),
-            (&["Bearer "], None),
-            (&["Bearer"], None),
+            (&["Bearer abc.def"][..], Some(Ok("abc.def"))),
+            (&["bEARER abc"], Some(Ok("abc"))),
+            (&["Bearer   abc=="], Some(Ok("abc=="))),
+            (&["Basic abc", "Bearer abc"], Some(Ok("abc"))),
+            (&["Bearer "], MALFORMED),
+            (&["Bearer"], MALFORMED),
+            (&["Bearer a b"], MALFORMED),
+            (&["Bearer a,b"], MALFORMED),
+            (&["Bearer \u{e9}"], MALFORMED),
+            (&["Bearer abc", "Bearer abc"], MALFORMED),
             (&["Basic abc"], None),
-            (&["Bearer a b"], None),
-            (&["Bearer a,b"], None),
-            (&["Bearer \u{e9}"], None),
-            (&["Bearer abc", "Bearer abc"], None),
+            (&["Bearers abc"], None),
             (&[], None),
         ] {
             let headers = Headers::from_pairs(values.iter().map(|value| ("authorization", value)));
             assert_eq!(token(&headers), expected, "{values:?}");
         }
-        let long =
-            |size| Headers::from_pairs([("authorization", format!("Bearer {}", "a".repeat(size)))]);
-        assert!(token(&long(MOST_TOKEN_BYTES)).is_some());
-        assert!(token(&long(MOST_TOKEN_BYTES + 1)).is_none());
+        let of = |size| [("authorization", format!("Bearer {}", "a".repeat(size)))];
+        let (most, more) = (of(MOST_TOKEN_BYTES), of(MOST_TOKEN_BYTES + 1));
+        assert!(token(&Headers::from_pairs(most)).is_some_and(|token| token.is_ok()));
+        assert_eq!(token(&Headers::from_pairs(more)), MALFORMED);
     }
 }
