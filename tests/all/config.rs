@@ -323,6 +323,26 @@ fn every_mistake_names_its_path_and_its_remedy() {
             "identity.addresses.allow[0]: \"localhost\" is no range of addresses; write one like",
         ),
         (
+            with("/identity", json!({"keys": {"tenants": []}})),
+            "identity.keys.tenants: has 0 entries; give 1 to 1024",
+        ),
+        (
+            with(
+                "/identity",
+                json!({"keys": {"tenants": [{"tenant": "a", "sha256": ["ab"]}]}}),
+            ),
+            "identity.keys.tenants[0].sha256[0]: is no SHA-256 digest of 64 hexadecimal digits; write what",
+        ),
+        (
+            with(
+                "/identity",
+                json!({"keys": {"tenants": [
+                    {"tenant": "a", "sha256": ["ab".repeat(32)]}, {"tenant": "b", "sha256": ["AB".repeat(32)]}
+                ]}}),
+            ),
+            "identity.keys.tenants[1].sha256[0]: is taken by an earlier entry",
+        ),
+        (
             with("/identity", json!({"anonymous": "refuse"})),
             "identity.anonymous: nobody is asked who they are",
         ),
@@ -405,7 +425,7 @@ fn a_value_of_another_kind_is_refused_where_it_stands() {
         ),
         (
             with("/identity", json!({"tenant": "x"})),
-            "identity.tenant: unknown field `tenant`, expected one of `tenant_header`, `trusted_hops`, `addresses`, `jwt_authn`, `anonymous`",
+            "identity.tenant: unknown field `tenant`, expected one of `tenant_header`, `trusted_hops`, `addresses`, `keys`, `jwt_authn`, `jwt`, `introspection`, `anonymous`",
         ),
         (
             with("/upgrades", json!({"forward": null})),

@@ -1,9 +1,10 @@
-//! Who may call: addresses, and what another filter has verified.
+//! Who may call: addresses, API keys, and what another filter has verified.
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::on_both;
-use crate::scenario::{On, Proxy, Step, post, proxy};
+use crate::scenario::{On, Proxy, Sent, Step, post, proxy};
 
 const SOURCE: [&str; 2] = ["source", "address"];
 
@@ -108,6 +109,108 @@ fn the_address_is_the_one_that_trusted_proxies_vouch_for(on: On) {
     }
 }
 
+fn sha256(text: &str) -> String {
+    let digest = Sha256::digest(text);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn keys() -> Value {
+    json!({"tenants": [
+        {"tenant": "acme", "sha256": [sha256("acme-1"), sha256("acme-2").to_uppercase()]},
+        {"tenant": "globex", "sha256": [sha256("globex-1")]}
+    ]})
+}
+
+fn a_key_shows_its_tenant_wherever_it_is_sent(on: On) {
+    let mut proxy = proxy(on, &config(json!({"keys": keys()})), 1);
+    for (header, value, told) in [
+        ("authorization", "Bearer acme-1", "acme"),
+        ("Authorization", "bearer acme-2", "acme"),
+        ("x-api-key", "globex-1", "globex"),
+        ("x-api-key", "globex-2", "401 invalid_api_key"),
+        ("x-api-key", "", "401 invalid_api_key"),
+        ("x-api-key", "Bearer acme-1", "401 invalid_api_key"),
+        ("x-api-key", &sha256("acme-1"), "401 invalid_api_key"),
+        ("authorization", "Bearer", "401 invalid_api_key"),
+        ("authorization", "Basic acme-1", "401 missing_credentials"),
+        ("x-key", "acme-1", "401 missing_credentials"),
+    ] {
+        assert_eq!(
+            outcome(&mut *proxy, &[(header, value)]),
+            told,
+            "{header}: {value}"
+        );
+    }
+    let both = [
+        ("authorization", "Bearer acme-1"),
+        ("x-api-key", "globex-1"),
+    ];
+    assert_eq!(outcome(&mut *proxy, &both), "401 ambiguous_credentials");
+}
+
+/// A wrong key is no anonymous caller's, and no header beats a right one.
+fn a_key_beats_the_tenant_header(on: On) {
+    let identity = json!({"keys": keys(), "anonymous": "allow", "tenant_header": "x-tenant"});
+    let mut proxy = proxy(on, &config(identity), 1);
+    for (headers, told) in [
+        (&[][..], "rest"),
+        (&[("x-tenant", "globex")], "globex"),
+        (&[("x-tenant", "globex"), ("x-api-key", "acme-1")], "acme"),
+        (
+            &[("x-tenant", "globex"), ("x-api-key", "no")],
+            "401 invalid_api_key",
+        ),
+    ] {
+        assert_eq!(outcome(&mut *proxy, headers), told, "{headers:?}");
+    }
+}
+
+fn a_key_goes_upstream_only_where_it_shall(on: On) {
+    let sent = |keys: Value, key: (&str, &str)| -> Sent {
+        let mut proxy = proxy(on, &config(json!({"keys": keys})), 1);
+        let mut headers = post("/v1/chat/completions");
+        headers.extend([key, ("x-other", "1")]);
+        let (stream, _) = proxy.open(0, &headers, false);
+        let body = br#"{"model":"m","messages":[]}"#;
+        proxy.body(stream, body, true).sent()
+    };
+    let has = |sent: &Sent, name: &str| sent.headers.iter().any(|(known, _)| known == name);
+    for (key, name) in [
+        (("authorization", "Bearer acme-1"), "authorization"),
+        (("x-api-key", "acme-1"), "x-api-key"),
+    ] {
+        let sent = sent(keys(), key);
+        assert!(!has(&sent, name), "{sent:?}");
+        assert_eq!((sent.header("x-other"), sent.pool()), ("1", "acme"));
+    }
+    let mut forwarded = keys();
+    forwarded["forward"] = json!(true);
+    forwarded["header"] = json!("X-Gateway-Key");
+    let sent = sent(forwarded, ("x-gateway-key", "globex-1"));
+    assert_eq!(
+        (sent.header("x-gateway-key"), sent.pool()),
+        ("globex-1", "globex")
+    );
+}
+
+fn a_refusal_says_what_is_asked_for(on: On) {
+    let refused = |keys: Value| {
+        let mut proxy = proxy(on, &config(json!({"keys": keys})), 1);
+        proxy
+            .open(0, &post("/v1/chat/completions"), false)
+            .1
+            .refused()
+    };
+    let told = refused(keys());
+    assert_eq!(told.status, 401);
+    assert_eq!(told.error("type"), "invalid_request_error");
+    assert_eq!(told.challenge.as_deref(), Some("Bearer realm=\"junheng\""));
+    let mut named = keys();
+    named["header"] = json!("X-Gateway-Key");
+    let challenge = "ApiKey realm=\"junheng\", header=\"x-gateway-key\"";
+    assert_eq!(refused(named).challenge.as_deref(), Some(challenge));
+}
+
 /// Envoy's own filter in front has verified a token; its claim is the tenant.
 fn the_claim_that_envoy_has_verified_names_the_tenant(on: On) {
     let claim = [
@@ -154,5 +257,9 @@ fn the_claim_that_envoy_has_verified_names_the_tenant(on: On) {
 on_both! {
     addresses_are_let_in_or_not_however_they_are_written
     the_address_is_the_one_that_trusted_proxies_vouch_for
+    a_key_shows_its_tenant_wherever_it_is_sent
+    a_key_beats_the_tenant_header
+    a_key_goes_upstream_only_where_it_shall
+    a_refusal_says_what_is_asked_for
     the_claim_that_envoy_has_verified_names_the_tenant
 }

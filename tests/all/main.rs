@@ -3,6 +3,7 @@
 mod agreement;
 mod artifact;
 mod balance;
+mod bearer;
 mod bodies;
 mod breaker;
 mod config;

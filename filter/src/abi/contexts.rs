@@ -21,7 +21,9 @@ pub fn create(id: u32, parent: u32) {
     }
     let worker = with_root(parent, |root| root.worker()).flatten();
     if let Some(worker) = worker {
-        STREAMS.with_borrow_mut(|streams| streams.put(id, Box::new(HttpStream::new(worker))));
+        STREAMS.with_borrow_mut(|streams| {
+            streams.put(id, Box::new(HttpStream::new(id, parent, worker)))
+        });
     }
 }
 

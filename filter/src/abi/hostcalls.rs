@@ -4,7 +4,7 @@
 //! do give (headers that are gone, a property that is not there yet, a call that ends after its stream),
 //! and a panic takes every stream of the worker with it. Here each status is a value.
 
-use std::ptr::{null, null_mut};
+use std::ptr::null_mut;
 use std::time::Duration;
 
 use crate::ports::{Kind, Meter, Stored, Version};
@@ -107,6 +107,8 @@ unsafe extern "C" {
         length: usize,
         version: u32,
     ) -> u32;
+    fn proxy_set_effective_context(id: u32) -> u32;
+    fn proxy_continue_stream(stream: u32) -> u32;
     fn proxy_http_call(
         upstream: *const u8,
         upstream_size: usize,
@@ -262,8 +264,13 @@ pub fn share(key: &str, bytes: &[u8], version: Version) -> Result<()> {
     })
 }
 
-/// Sends a request without a body to the proxy's cluster `upstream`; the token that its reply comes with.
-pub fn call(upstream: &str, headers: &[(&str, &str)], timeout: Duration) -> Result<u32> {
+/// Sends a request to the proxy's cluster `upstream`; the token that its reply comes with.
+pub fn call(
+    upstream: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+    timeout: Duration,
+) -> Result<u32> {
     let headers = serialized(headers);
     let trailers = serialized(&[]);
     let millis = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
@@ -275,8 +282,8 @@ pub fn call(upstream: &str, headers: &[(&str, &str)], timeout: Duration) -> Resu
             upstream.len(),
             headers.as_ptr(),
             headers.len(),
-            null(),
-            0,
+            body.as_ptr(),
+            body.len(),
             trailers.as_ptr(),
             trailers.len(),
             millis,
@@ -284,6 +291,19 @@ pub fn call(upstream: &str, headers: &[(&str, &str)], timeout: Duration) -> Resu
         )
     })?;
     Ok(token)
+}
+
+/// Lets the hostcalls that follow act for the context `id`.
+pub fn act_for(id: u32) -> Result<()> {
+    // SAFETY: no memory is shared.
+    ok(unsafe { proxy_set_effective_context(id) })
+}
+
+/// Lets a request go on that is held.
+pub fn resume_request() -> Result<()> {
+    const REQUEST: u32 = 0;
+    // SAFETY: no memory is shared.
+    ok(unsafe { proxy_continue_stream(REQUEST) })
 }
 
 /// The monotonic clock. proxy-wasm's own time is the wall clock, which steps.

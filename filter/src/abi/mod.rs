@@ -49,7 +49,7 @@ extern "C" fn proxy_on_configure(root: u32, configuration_size: usize) -> u32 {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_tick(root: u32) {
-    with_root(root, |root| root.tick());
+    with_root(root, |at| at.tick(root));
 }
 
 #[unsafe(no_mangle)]
@@ -60,7 +60,7 @@ extern "C" fn proxy_on_http_call_response(
     body_size: usize,
     _trailer_count: usize,
 ) {
-    with_root(root, |root| root.reply(token, header_count, body_size));
+    with_root(root, |at| at.reply(root, token, header_count, body_size));
 }
 
 #[unsafe(no_mangle)]
@@ -101,6 +101,6 @@ extern "C" fn proxy_on_response_trailers(id: u32, _count: u32) -> u32 {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_delete(id: u32) {
     with_stream(id, |stream| stream.end());
-    with_root(id, |root| root.retire());
+    with_root(id, |root| root.retire(id));
     contexts::delete(id);
 }

@@ -1,4 +1,4 @@
-//! A root context: one configuration, the worker under it, and what that worker asks of endpoints.
+//! A root context: one configuration, the worker under it, and what that worker asks of others.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -6,8 +6,10 @@ use std::rc::Rc;
 use crate::config::Config;
 use crate::flow::{Errand, Member, Reply, Worker};
 
+use super::contexts;
 use super::hostcalls::{self, Buffer, Level, Map};
 use super::proxy::Proxy;
+use super::stream::HttpStream;
 
 thread_local! {
     /// This VM, whatever its configuration.
@@ -73,55 +75,73 @@ impl Root {
     }
 
     /// The configuration has been replaced; its streams may still be on their way.
-    pub fn retire(&mut self) {
-        if let Some(mut worker) = self
-            .worker
-            .as_ref()
-            .and_then(|worker| worker.try_borrow_mut().ok())
-        {
-            worker.on_retired(&mut Proxy);
-        }
+    pub fn retire(&mut self, id: u32) {
+        self.with_worker(|worker| worker.on_retired(&mut Proxy));
+        self.wake(id);
     }
 
     /// Time has passed.
-    pub fn tick(&mut self) {
-        let worker = self.worker.clone();
-        let Some(mut worker) = worker
-            .as_ref()
-            .and_then(|worker| worker.try_borrow_mut().ok())
-        else {
-            return;
-        };
-        for errand in worker.on_tick(&mut Proxy) {
+    pub fn tick(&mut self, id: u32) {
+        let errands = self.with_worker(|worker| worker.on_tick(&mut Proxy));
+        self.send(errands.unwrap_or_default());
+        self.wake(id);
+    }
+
+    /// Carries out what requests have made necessary.
+    pub fn run_errands(&mut self) {
+        let errands = self.with_worker(|worker| worker.errands());
+        self.send(errands.unwrap_or_default());
+    }
+
+    fn send(&mut self, errands: Vec<Errand>) {
+        for errand in errands {
             let headers: Vec<(&str, &str)> = errand
                 .headers
                 .iter()
                 .map(|(name, value)| (*name, value.as_str()))
                 .collect();
-            match hostcalls::call(&errand.cluster, &headers, errand.timeout) {
+            match hostcalls::call(&errand.cluster, &headers, &errand.body, errand.timeout) {
                 Ok(token) => self.errands.push((token, errand)),
-                Err(_) => worker.on_unsent(&errand, &mut Proxy),
+                Err(_) => {
+                    self.with_worker(|worker| worker.on_unsent(&errand, &mut Proxy));
+                }
             }
         }
     }
 
+    /// Lets the streams go on whose answers have come. Hostcalls act for each meanwhile, and then again for this
+    /// root, whose name is `id`.
+    fn wake(&mut self, id: u32) {
+        let woken = self.with_worker(Worker::woken).unwrap_or_default();
+        for stream in &woken {
+            if hostcalls::act_for(*stream).is_ok() {
+                contexts::with_stream(*stream, HttpStream::resume);
+            }
+        }
+        if !woken.is_empty() {
+            // A host that knows this context no more has nothing else that could be done for it.
+            let _ = hostcalls::act_for(id);
+        }
+    }
+
+    fn with_worker<T>(&self, work: impl FnOnce(&mut Worker) -> T) -> Option<T> {
+        let mut worker = self.worker.as_ref()?.try_borrow_mut().ok()?;
+        Some(work(&mut worker))
+    }
+
     /// An errand has come to its end, with a reply of so many bytes, or with none.
-    pub fn reply(&mut self, token: u32, header_count: usize, body_size: usize) {
+    pub fn reply(&mut self, id: u32, token: u32, header_count: usize, body_size: usize) {
         let place = self.errands.iter().position(|(known, _)| *known == token);
         let Some((_, errand)) = place.map(|place| self.errands.swap_remove(place)) else {
             return;
         };
         if never_left(header_count, body_size) {
-            return;
+            self.with_worker(|worker| worker.on_kept(&errand, &mut Proxy));
+        } else {
+            let reply = reply(&errand, header_count, body_size);
+            self.with_worker(|worker| worker.on_reply(&errand, reply.as_ref(), &mut Proxy));
         }
-        let reply = reply(&errand, header_count, body_size);
-        if let Some(mut worker) = self
-            .worker
-            .as_ref()
-            .and_then(|worker| worker.try_borrow_mut().ok())
-        {
-            worker.on_reply(&errand, reply.as_ref(), &mut Proxy);
-        }
+        self.wake(id);
     }
 }
 

@@ -9,27 +9,35 @@ use crate::flow::{
 };
 use crate::values::headers::Headers;
 
+use super::contexts;
 use super::hostcalls::{self, Buffer, Failed, Level, Map};
 use super::proxy::Proxy;
+use super::root::Root;
 use super::{CONTINUE, PAUSE};
 
 /// One request and its response.
 pub struct HttpStream {
+    /// The name of the root context that it began under.
+    root: u32,
     worker: Rc<RefCell<Worker>>,
     stream: Stream,
     /// How much of the request's body the host holds.
     held: usize,
+    /// Whether that is all of it.
+    complete: bool,
     /// Whether Junheng answered, or the host took the request out of its hands: nothing is left to decide.
     over: bool,
 }
 
 impl HttpStream {
-    /// A stream under `worker`'s configuration.
-    pub fn new(worker: Rc<RefCell<Worker>>) -> HttpStream {
+    /// The stream `id`, under the configuration of `worker`, which is that of the root context `root`.
+    pub fn new(id: u32, root: u32, worker: Rc<RefCell<Worker>>) -> HttpStream {
         HttpStream {
+            root,
             worker,
-            stream: Stream::default(),
+            stream: Stream::new(id),
             held: 0,
+            complete: false,
             over: false,
         }
     }
@@ -42,7 +50,46 @@ impl HttpStream {
             }),
             Err(_) => self.unreadable(),
         };
+        if self.stream.awaits_caller() {
+            return self.ask();
+        }
         self.carry_out(verdict)
+    }
+
+    /// Has asked what the request waits for. A question that cannot be sent is answered at once.
+    #[cold]
+    #[inline(never)]
+    fn ask(&mut self) -> u32 {
+        contexts::with_root(self.root, Root::run_errands);
+        let verdict = self.decide(|stream, worker| stream.on_answer(worker, &mut Proxy));
+        self.carry_out(verdict)
+    }
+
+    /// What the request waits for may have come: it goes on, is answered, or waits for its body.
+    #[cold]
+    #[inline(never)]
+    pub fn resume(&mut self) {
+        if self.over || !self.stream.awaits_caller() {
+            return;
+        }
+        let verdict = self.decide(|stream, worker| stream.on_answer(worker, &mut Proxy));
+        let action = match verdict {
+            Verdict::Hold if self.complete && !self.stream.awaits_caller() => {
+                self.request_complete()
+            }
+            verdict => self.carry_out(verdict),
+        };
+        if action == CONTINUE
+            && let Err(failed) = hostcalls::resume_request()
+        {
+            hostcalls::log(
+                Level::Error,
+                &format!(
+                    "junheng: the proxy resumed no request (status {})",
+                    failed.0
+                ),
+            );
+        }
     }
 
     /// More of the request's body is there, `size` bytes of it held.
@@ -74,6 +121,10 @@ impl HttpStream {
     }
 
     fn request_complete(&mut self) -> u32 {
+        self.complete = true;
+        if self.stream.awaits_caller() {
+            return PAUSE;
+        }
         let body = match self.held {
             0 => Ok(Vec::new()),
             held => hostcalls::buffer(Buffer::RequestBody, held),
@@ -118,6 +169,9 @@ impl HttpStream {
     fn forward(&self, forward: &Forward) -> Result<(), Failed> {
         if let Some(body) = &forward.body {
             hostcalls::replace_buffer(Buffer::RequestBody, self.held, body)?;
+        }
+        for name in &forward.removed {
+            hostcalls::remove_header(Map::Request, name.as_bytes())?;
         }
         forward
             .headers

@@ -1,5 +1,6 @@
 //! Who may call, and how a caller shows who it is.
 
+use super::{Introspection, Issuer};
 use crate::values::cidr::Cidr;
 
 /// Who may call, and how a caller shows who it is.
@@ -11,9 +12,15 @@ pub struct Identity {
     pub trusted_hops: u8,
     /// From where requests may come.
     pub addresses: Addresses,
+    /// The API keys that are known, where keys are asked for.
+    pub keys: Option<Keys>,
     /// The property, by its path with a zero byte between the parts, in which an authentication filter in front of
     /// this one leaves the tenant.
     pub claim: Option<String>,
+    /// Whose JWTs are accepted as bearer tokens.
+    pub issuers: Vec<Issuer>,
+    /// Who is asked about other bearer tokens.
+    pub introspection: Option<Introspection>,
     /// Whether who shows nothing may call.
     pub anonymous: bool,
 }
@@ -27,6 +34,19 @@ pub struct Addresses {
     pub deny: Vec<Cidr>,
 }
 
+/// API keys.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Keys {
+    /// The headers that may hold one, in lower case; `authorization` by the scheme `Bearer`.
+    pub headers: Vec<String>,
+    /// Whether the header with the key goes upstream.
+    pub forward: bool,
+    /// Whose keys they are.
+    pub tenants: Vec<String>,
+    /// SHA-256 digests of the keys, sorted, none twice, each with its tenant's place in `tenants`.
+    pub known: Vec<([u8; 32], usize)>,
+}
+
 impl Identity {
     /// Whether there is nothing to check: everybody may call, and proves nothing.
     pub fn is_open(&self) -> bool {
@@ -35,7 +55,12 @@ impl Identity {
 
     /// Whether callers can prove who they are.
     pub fn proves(&self) -> bool {
-        self.claim.is_some()
+        self.keys.is_some() || self.claim.is_some() || self.takes_bearers()
+    }
+
+    /// Whether bearer tokens are looked at.
+    pub fn takes_bearers(&self) -> bool {
+        !self.issuers.is_empty() || self.introspection.is_some()
     }
 
     /// Whether some requests may have a tenant.

@@ -5,6 +5,7 @@
 //! floor asks again. The other way, to check where a value is used, would let a mistake in a
 //! configuration show up in a request.
 
+mod bearer;
 mod identity;
 mod parse;
 mod read;
@@ -13,8 +14,10 @@ mod wire;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use identity::{Addresses, Identity};
+pub use bearer::{Introspection, Issuer, Secret, Service, SignatureAlgorithm};
+pub use identity::{Addresses, Identity, Keys};
 pub use parse::Error;
+pub(crate) use read::Json;
 pub use wire::{Algorithm, RetryOn, Upgrades, WhenNoneIsFit};
 
 use crate::values::units::{Tokens, Weight};

@@ -9,6 +9,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::Secret;
 use super::parse::{At, Error};
 
 /// JSON as it stands, with all of an object's fields, be they of the same name.
@@ -22,8 +23,8 @@ pub enum Json {
     Natural(u64),
     /// An integer below 0, of 64 bits.
     Negative(i64),
-    /// Any other number; none is due anywhere. Its path tells which one it is, and to write it out takes 10 KB.
-    Float,
+    /// Any other number; none is due in a configuration. Its path tells which one it is, and to write it out takes 10 KB.
+    Float(f64),
     /// A string.
     Text(String),
     /// An array.
@@ -221,7 +222,25 @@ fn unknown(kind: &str, name: &str, known: Vec<&str>) -> Error {
     ))
 }
 
+impl Read for Secret {
+    /// Unlike the others' error, this one does not say what was there instead.
+    fn read(&mut self, json: Json) -> Result<(), Error> {
+        match json {
+            Json::Text(text) => {
+                *self = Secret::new(text);
+                Ok(())
+            }
+            _ => Err(Error::new("is no text; write it in quotes")),
+        }
+    }
+}
+
 impl Json {
+    /// Reads a document; `None` if it is none.
+    pub fn parse(json: &[u8]) -> Option<Json> {
+        serde_json::from_slice(json).ok()
+    }
+
     #[cold]
     fn is_not(&self, expected: fmt::Arguments<'_>) -> Error {
         Error::new(format!("invalid type: {self}, expected {expected}"))
@@ -235,7 +254,7 @@ impl fmt::Display for Json {
             Json::Bool(value) => write!(f, "boolean `{value}`"),
             Json::Natural(value) => write!(f, "integer `{value}`"),
             Json::Negative(value) => write!(f, "integer `{value}`"),
-            Json::Float => f.write_str("floating point"),
+            Json::Float(_) => f.write_str("floating point"),
             Json::Text(text) => write!(f, "string {text:?}"),
             Json::Array(_) => f.write_str("sequence"),
             Json::Object(_) => f.write_str("map"),
@@ -274,8 +293,8 @@ impl<'de> Visitor<'de> for Tree {
         Ok(Json::Negative(value))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Json, E> {
-        Ok(Json::Float)
+    fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
+        Ok(Json::Float(value))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Json, E> {
@@ -384,4 +403,4 @@ macro_rules! choices {
     )*};
 }
 
-pub(super) use {choices, objects};
+pub(in crate::config) use {choices, objects};

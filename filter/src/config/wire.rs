@@ -5,7 +5,11 @@
 //! a [`super::Config`]. The JSON Schema is generated from them, so their doc comments are what an
 //! editor shows.
 
+mod bearer;
+
 use super::read::{Names, choices, objects};
+
+pub use bearer::{Introspection, Jwt, SignatureAlgorithm};
 
 objects! {
     /// Junheng's plugin configuration.
@@ -280,10 +284,34 @@ objects! {
         pub trusted_hops: Option<u8>,
         /// From where requests may come.
         pub addresses: Addresses = default,
+        /// API keys, each of which shows its tenant.
+        pub keys: Option<Keys>,
         /// The tenant as Envoy's `jwt_authn` filter, in front of this one, has verified it.
         pub jwt_authn: Option<JwtAuthn>,
+        /// Issuers whose JWTs are accepted as bearer tokens; at most 16.
+        pub jwt: Vec<Jwt> = default,
+        /// Where to ask about bearer tokens that are no JWTs.
+        pub introspection: Option<Introspection>,
         /// What becomes of a request that shows nothing of what is asked for here; `refuse` if absent.
         pub anonymous: Option<Anonymous>,
+    }
+
+    /// API keys. What is written here are their SHA-256 digests: `printf %s "$KEY" | sha256sum`.
+    pub struct Keys {
+        /// The header that holds the key; if absent `authorization` as `Bearer KEY`, or `x-api-key`.
+        pub header: Option<String>,
+        /// Whether that header goes upstream; `false` if absent.
+        pub forward: Option<bool>,
+        /// Whose keys they are; 1 to 1024.
+        pub tenants: Vec<KeysOfTenant>,
+    }
+
+    /// A tenant's API keys.
+    pub struct KeysOfTenant {
+        /// The tenant: 1 to 64 bytes, no control characters.
+        pub tenant: String,
+        /// The SHA-256 digest of each of its keys, as 64 hexadecimal digits; 1 to 16.
+        pub sha256: Vec<String>,
     }
 
     /// A claim of a token that Envoy's `jwt_authn` filter has verified.

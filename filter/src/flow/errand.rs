@@ -1,34 +1,59 @@
-//! What the leader asks of endpoints: whether they are well, and what their metrics say.
+//! What a worker asks of others over HTTP, beside the requests that it forwards.
 //!
-//! Each endpoint is asked once per interval by the whole proxy. Its turns are laid out on the clock all
+//! The leader asks endpoints whether they are well, and what their metrics say. Each endpoint is asked once per interval by the whole proxy. Its turns are laid out on the clock all
 //! workers read, shifted by a phase that follows from its address: a hundred endpoints are not asked at
-//! once, and a new leader goes on where the old one was, without asking twice.
+//! once, and a new leader goes on where the old one was, without asking twice. What is asked of the issuers
+//! of bearer tokens, and when, is [`super::bearers`]'.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::balance::View;
 use crate::config::{Check, Pool};
+use crate::identity::bearer::Digest;
 use crate::values::clock::Instant;
 use crate::values::murmur3::murmur3_32;
 
 use super::verdict::DESTINATION;
 
-/// A GET to one endpoint, through the pool's cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A request of the worker's own.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Errand {
-    /// The pool's and the endpoint's place.
-    pub(super) pool: usize,
-    pub(super) endpoint: usize,
-    pub(super) what: What,
+    /// Whom and what it is about.
+    pub(super) about: About,
     /// The proxy's cluster.
     pub cluster: String,
     /// The request's headers.
     pub headers: Vec<(&'static str, String)>,
+    /// The request's body; none if empty.
+    pub body: String,
     /// How long the answer may take.
     pub timeout: Duration,
 }
 
-/// What an errand is for.
+/// Without headers and body, which hold secrets.
+impl fmt::Debug for Errand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Errand({:?} to {})", self.about, self.cluster)
+    }
+}
+
+/// What an errand is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    /// An endpoint, by its pool's place and its own.
+    Endpoint {
+        pool: usize,
+        endpoint: usize,
+        what: What,
+    },
+    /// The key set of an issuer, by its place.
+    Keys(usize),
+    /// A bearer token.
+    Token(Digest),
+}
+
+/// What is asked of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {
     Check,
@@ -47,7 +72,14 @@ pub struct Reply {
 impl Errand {
     /// Whether the answer's body is of use.
     pub fn wants_body(&self) -> bool {
-        self.what == What::Metrics
+        let check = matches!(
+            self.about,
+            About::Endpoint {
+                what: What::Check,
+                ..
+            }
+        );
+        !check
     }
 }
 
@@ -78,11 +110,14 @@ impl Rounds {
                 let this = Some(turn_at(address, every, now));
                 if turn.is_some() && *turn != this {
                     errands.push(Errand {
-                        pool,
-                        endpoint,
-                        what,
+                        about: About::Endpoint {
+                            pool,
+                            endpoint,
+                            what,
+                        },
                         cluster: config.cluster.clone(),
                         headers: headers(path, address),
+                        body: String::new(),
                         timeout,
                     });
                 }

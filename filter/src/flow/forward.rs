@@ -54,7 +54,12 @@ pub(super) fn forward(
         // What is compressed cannot be read, and the answer must be.
         headers.push(("accept-encoding", "identity".to_owned()));
     }
-    (Forward { headers, body }, asks)
+    let forward = Forward {
+        headers,
+        removed: Vec::new(),
+        body,
+    };
+    (forward, asks)
 }
 
 /// Tells the proxy when to try the next endpoint of the order, and not to go on once it is used up.

@@ -9,10 +9,12 @@
 //! decision testable without a proxy.
 
 mod audit;
+mod bearers;
 mod caller;
 mod counter;
 mod errand;
 mod forward;
+mod keys;
 mod lease;
 mod loads;
 mod member;

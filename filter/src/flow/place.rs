@@ -69,7 +69,8 @@ impl Stream {
         self.shown = may_see_decisions(&worker.config, subject.tenant);
         match choose(worker, &subject, host) {
             Ok(choice) => {
-                let (forward, asks) = forward(worker, &choice, body, facts.as_ref());
+                let (mut forward, asks) = forward(worker, &choice, body, facts.as_ref());
+                forward.removed.clone_from(&asked.caller.withheld);
                 let mut placed = placed(worker, choice, facts.as_ref(), host);
                 placed.unasked_usage = asks;
                 self.placed = Some(placed);

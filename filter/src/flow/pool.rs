@@ -13,7 +13,7 @@ use crate::values::rng::Rng;
 
 use super::audit::{Audit, Audited};
 use super::counter::Counter;
-use super::errand::{Errand, Reply, Rounds, What};
+use super::errand::{Reply, Rounds, What};
 use super::loads::Loads;
 use super::member::{Account, Member};
 use super::watch::Watch;
@@ -89,16 +89,16 @@ impl PoolState {
         }
     }
 
-    /// An errand has come to its end.
+    /// What was asked of an endpoint has come to its end.
     pub(super) fn on_reply(
         &mut self,
         config: &Pool,
-        errand: &Errand,
+        (endpoint, what): (usize, What),
         reply: Option<&Reply>,
         now: Instant,
         host: &mut dyn Host,
     ) {
-        match errand.what {
+        match what {
             What::Check => {
                 let good = |status| match config.check.as_ref().and_then(|check| check.status) {
                     Some(wanted) => status == wanted,
@@ -106,12 +106,12 @@ impl PoolState {
                 };
                 let passed = reply.is_some_and(|reply| good(reply.status));
                 self.watch
-                    .checked(errand.endpoint, passed, &mut self.endpoints, now, host);
+                    .checked(endpoint, passed, &mut self.endpoints, now, host);
             }
             What::Metrics => {
                 if let Some(reply) = reply.filter(|reply| reply.status == 200) {
                     let report = prometheus::read(&reply.body);
-                    self.loads.on_report(errand.endpoint, &report, now);
+                    self.loads.on_report(endpoint, &report, now);
                 }
             }
         }

@@ -19,6 +19,8 @@ pub(super) struct Asked {
     pub(super) headers: Headers,
     pub(super) kind: Kind,
     pub(super) caller: Caller,
+    /// Whether the decision needs a body that is still to come.
+    pub(super) body_follows: bool,
 }
 
 /// What can be known of a request.
@@ -42,7 +44,7 @@ impl Stream {
     ) -> Verdict {
         let caller = match worker.config.identity.is_open() {
             true => Caller::default(),
-            false => match caller::admit(worker, &headers, host) {
+            false => match caller::admit(worker, self.id, &headers, host) {
                 Ok(caller) => caller,
                 Err(refusal) => return worker.refuse(refusal, host),
             },
@@ -51,7 +53,8 @@ impl Stream {
             Ok(kind) => kind,
             Err(refusal) => return worker.refuse(refusal, host),
         };
-        if matches!(kind, Kind::Body(_)) && !end {
+        let body_follows = matches!(kind, Kind::Body(_)) && !end;
+        if body_follows || caller.pending.is_some() {
             let headers = match headers.size() {
                 ..=HELD_HEADER_BYTES => headers,
                 _ => headers.only(|name| worker.config.looks_at(name)),
@@ -63,6 +66,7 @@ impl Stream {
                 headers,
                 kind,
                 caller,
+                body_follows,
             });
             return Verdict::Hold;
         }
@@ -70,8 +74,41 @@ impl Stream {
             headers,
             kind,
             caller,
+            body_follows,
         };
         self.decide(worker, &asked, &[], host)
+    }
+
+    /// Whether it is still to be told who calls: the request and all of its body must be held, and
+    /// [`Stream::on_request_body`] not be called, until [`Stream::on_answer`] has decided.
+    pub fn awaits_caller(&self) -> bool {
+        self.asked
+            .as_ref()
+            .is_some_and(|asked| asked.caller.pending.is_some())
+    }
+
+    /// An answer may be there that tells who calls. [`Verdict::Hold`] if it is not, or if the body is still
+    /// awaited.
+    pub fn on_answer(&mut self, worker: &mut Worker, host: &mut dyn Host) -> Verdict {
+        let Some(asked) = &mut self.asked else {
+            return Verdict::Hold;
+        };
+        let pending = asked.caller.pending.as_ref();
+        let found = pending
+            .zip(worker.bearers.as_mut())
+            .and_then(|(pending, bearers)| bearers.answer(self.id, pending, host));
+        match found.map(caller::by_token) {
+            None => return Verdict::Hold,
+            Some(Ok(caller)) => asked.caller = caller,
+            Some(Err(refusal)) => {
+                self.asked = None;
+                return worker.refuse(refusal, host);
+            }
+        }
+        match self.asked.take_if(|asked| !asked.body_follows) {
+            Some(asked) => self.decide(worker, &asked, &[], host),
+            None => Verdict::Hold,
+        }
     }
 
     /// Whether the body is awaited: what comes of it must be held, and handed over when it is complete.
@@ -87,7 +124,8 @@ impl Stream {
         host: &mut dyn Host,
     ) -> Verdict {
         let limit = worker.config.body_limit;
-        if size <= limit {
+        let is_read = self.asked.as_ref().is_none_or(|asked| asked.body_follows);
+        if size <= limit || !is_read {
             return Verdict::Hold;
         }
         self.asked = None;

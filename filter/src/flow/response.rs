@@ -171,6 +171,9 @@ impl Stream {
     /// The stream is over, in whatever way. A second call does nothing.
     pub fn on_end(&mut self, worker: &mut Worker, by: EndedBy, host: &mut dyn Host) {
         self.asked = None;
+        if let Some(bearers) = &mut worker.bearers {
+            bearers.leave(self.id);
+        }
         if let Some(placed) = self.placed.take() {
             settle(placed, worker, by, host);
         }

@@ -13,14 +13,27 @@ use super::request::Asked;
 ///
 /// Whoever drives it calls [`Stream::on_end`] exactly once, however the stream ends: that is what takes
 /// the request out of the in-flight counts.
-#[derive(Default)]
 pub struct Stream {
+    /// Its name in the worker.
+    pub(super) id: u32,
     /// What the headers asked for; there until the request is decided.
     pub(super) asked: Option<Asked>,
     /// Where the request went; there from the decision to the end.
     pub(super) placed: Option<Placed>,
     /// Whether the caller may see the decision.
     pub(super) shown: bool,
+}
+
+impl Stream {
+    /// A stream of a name that no other of the worker has.
+    pub fn new(id: u32) -> Stream {
+        Stream {
+            id,
+            asked: None,
+            placed: None,
+            shown: false,
+        }
+    }
 }
 
 /// A request that was sent to an endpoint.

@@ -20,6 +20,8 @@ pub enum Verdict {
 pub struct Forward {
     /// Request headers to set, replacing what is there.
     pub headers: Vec<(&'static str, String)>,
+    /// Request headers to remove.
+    pub removed: Vec<String>,
     /// The body to send instead of the one that came.
     pub body: Option<Vec<u8>>,
 }

@@ -15,8 +15,9 @@ use crate::text::Estimator;
 use crate::values::clock::Instant;
 use crate::values::rng::Rng;
 
+use super::bearers::Bearers;
 use super::counter::Counter;
-use super::errand::{Errand, Reply};
+use super::errand::{About, Errand, Reply};
 use super::lease::{Candidate, Role};
 use super::member::Member;
 use super::pool::PoolState;
@@ -32,6 +33,8 @@ pub struct Worker {
     /// Its number among the member's.
     configuration: u32,
     candidate: Candidate,
+    /// What is known of bearer tokens, where they are looked at.
+    pub(super) bearers: Option<Box<Bearers>>,
     /// Counts what is agreed on anew, and how far this worker has followed.
     changes: Option<Meter>,
     followed: u64,
@@ -65,7 +68,9 @@ impl Worker {
             .collect();
         Candidate::prepare(host);
         let configuration = member.borrow_mut().begin();
+        let bearers = config.identity.takes_bearers();
         Worker {
+            bearers: bearers.then(|| Box::new(Bearers::new(&config.identity, changes, host))),
             estimator: Estimator::new(config.models.len()),
             config: Rc::new(config),
             pools,
@@ -84,7 +89,7 @@ impl Worker {
     }
 
     /// Takes over what the other workers have done, tells the host what was counted, and, where this worker
-    /// leads, returns what is to be asked of the endpoints.
+    /// leads, returns what is to be asked of the endpoints and of issuers.
     pub fn on_tick(&mut self, host: &mut dyn Host) -> Vec<Errand> {
         self.tell_counts(host);
         if self.retired {
@@ -127,6 +132,10 @@ impl Worker {
                 pool.watch.show(host);
             }
         }
+        if let Some(bearers) = &mut self.bearers {
+            bearers.on_tick(&config.identity, leads, now, host);
+            errands.append(&mut bearers.errands);
+        }
         errands
     }
 
@@ -134,27 +143,61 @@ impl Worker {
     /// requests would, too. But a cluster that requests are in flight to is there, and the proxy's own
     /// bound on them is reached, which is no endpoint's fault.
     pub fn on_unsent(&mut self, errand: &Errand, host: &mut dyn Host) {
-        let pool = self.pools.get(errand.pool);
-        let busy = pool.is_some_and(|pool| pool.endpoints.view().total_in_flight() > 0);
+        let busy = match errand.about {
+            About::Endpoint { pool, .. } => self
+                .pools
+                .get(pool)
+                .is_some_and(|pool| pool.endpoints.view().total_in_flight() > 0),
+            About::Keys(_) | About::Token(_) => false,
+        };
         if !busy {
+            self.on_reply(errand, None, host);
+        }
+    }
+
+    /// The proxy took an errand and kept it to itself, as a bound of its own was reached: that tells nothing of an
+    /// endpoint, and who waits for an answer gets none.
+    pub fn on_kept(&mut self, errand: &Errand, host: &mut dyn Host) {
+        if !matches!(errand.about, About::Endpoint { .. }) {
             self.on_reply(errand, None, host);
         }
     }
 
     /// An errand has come to its end; `None` if it ended without an answer.
     pub fn on_reply(&mut self, errand: &Errand, reply: Option<&Reply>, host: &mut dyn Host) {
+        let config = Rc::clone(&self.config);
+        let About::Endpoint {
+            pool,
+            endpoint,
+            what,
+        } = errand.about
+        else {
+            if let Some(bearers) = &mut self.bearers {
+                bearers.on_reply(errand.about, reply, &config.identity, host);
+            }
+            return;
+        };
         if self.retired {
             return;
         }
         let now = host.now();
-        let config = Rc::clone(&self.config);
-        let pool = self
-            .pools
-            .get_mut(errand.pool)
-            .zip(config.pools.get(errand.pool));
+        let pool = self.pools.get_mut(pool).zip(config.pools.get(pool));
         if let Some((pool, config)) = pool {
-            pool.on_reply(config, errand, reply, now, host);
+            pool.on_reply(config, (endpoint, what), reply, now, host);
         }
+    }
+
+    /// What requests have made necessary to ask since the last time.
+    pub fn errands(&mut self) -> Vec<Errand> {
+        let bearers = self.bearers.as_mut();
+        bearers.map_or(Vec::new(), |bearers| std::mem::take(&mut bearers.errands))
+    }
+
+    /// The streams that waited for an answer and have it, since the last time: each is to be told
+    /// ([`super::Stream::on_answer`]).
+    pub fn woken(&mut self) -> Vec<u32> {
+        let bearers = self.bearers.as_mut();
+        bearers.map_or(Vec::new(), |bearers| std::mem::take(&mut bearers.woken))
     }
 
     /// Says that this VM lives. A member that is at work, as no callback is within another, skips a beat.
@@ -171,6 +214,9 @@ impl Worker {
             for pool in &mut self.pools {
                 pool.follow(now, host);
             }
+            if let Some(bearers) = &mut self.bearers {
+                bearers.follow(host);
+            }
             self.followed = changes.unwrap_or_default();
         }
     }
@@ -178,6 +224,9 @@ impl Worker {
     /// The configuration has been replaced; streams that began under it may still be on their way.
     pub fn on_retired(&mut self, host: &mut dyn Host) {
         self.retired = true;
+        if let Some(bearers) = &mut self.bearers {
+            bearers.give_up();
+        }
         if let Ok(mut member) = self.member.try_borrow_mut() {
             member.end(self.configuration);
         }
@@ -198,6 +247,9 @@ impl Worker {
             .flat_map(|pool| pool.meters.counters());
         let refusals = self.refused.iter_mut().map(|(_, counter)| counter);
         pools.chain(refusals).for_each(|counter| counter.tell(host));
+        if let Some(bearers) = &mut self.bearers {
+            bearers.tell_counts(host);
+        }
     }
 
     /// Counts `refusal` and makes it the verdict.

@@ -8,8 +8,11 @@
 //! Refusals say which rule was broken, and never what was sent: no key, token or signature is in any text.
 
 pub mod address;
+pub mod bearer;
+#[cfg(feature = "identity")]
+pub mod keys;
 
-use crate::config::{Config, Identity};
+use crate::config::{Config, Identity, Keys};
 use crate::values::headers::Headers;
 
 /// What the headers of a request show of its caller.
@@ -48,6 +51,34 @@ impl Denial {
         }
     }
 
+    /// The bearer token does not tell who calls (RFC 6750 §3.1).
+    #[cold]
+    pub fn invalid_token(fault: bearer::Fault) -> Denial {
+        let message = fault.text();
+        let parts = [
+            "Bearer realm=\"junheng\", error=\"invalid_token\", error_description=\"",
+            message,
+            "\"",
+        ];
+        Denial {
+            status: 401,
+            code: "invalid_token",
+            message,
+            authenticate: Some(parts.concat()),
+        }
+    }
+
+    /// Who could tell whether the caller may pass does not answer.
+    #[cold]
+    pub fn unavailable() -> Denial {
+        Denial {
+            status: 503,
+            code: "identity_unavailable",
+            message: "Who calls could not be checked, as the token's issuer did not answer; try again later.",
+            authenticate: None,
+        }
+    }
+
     /// The caller has not shown who it is.
     #[cold]
     pub fn unauthorized(config: &Identity, code: &'static str, message: &'static str) -> Denial {
@@ -60,9 +91,23 @@ impl Denial {
     }
 }
 
-/// What a caller has to show, as `WWW-Authenticate` tells it.
-fn challenge(_config: &Identity) -> String {
-    "Bearer realm=\"junheng\"".to_owned()
+/// What a caller has to show, as `WWW-Authenticate` tells it. A header of one's own choice has no scheme that
+/// anybody knows; `ApiKey` names it.
+fn challenge(config: &Identity) -> String {
+    let mut challenges = Vec::new();
+    let bears = |keys: &Keys| keys.headers.iter().any(|name| name == "authorization");
+    match &config.keys {
+        Some(keys) if !bears(keys) => challenges.extend(
+            keys.headers
+                .iter()
+                .map(|name| ["ApiKey realm=\"junheng\", header=\"", name, "\""].concat()),
+        ),
+        _ => {}
+    }
+    if config.claim.is_some() || config.takes_bearers() || config.keys.as_ref().is_some_and(bears) {
+        challenges.push("Bearer realm=\"junheng\"".to_owned());
+    }
+    challenges.join(", ")
 }
 
 /// What becomes of a request that shows nothing.

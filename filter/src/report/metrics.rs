@@ -72,6 +72,18 @@ pub fn refused(code: &str) -> String {
     format!("junheng.refused.{code}")
 }
 
+/// Counter: key sets asked for.
+pub const KEY_FETCHES: &str = "junheng.identity.key_fetches";
+
+/// Counter: key sets asked for that did not come, or were none.
+pub const KEY_FETCHES_FAILED: &str = "junheng.identity.key_fetches_failed";
+
+/// Counter: issuers asked about a token.
+pub const INTROSPECTIONS: &str = "junheng.identity.introspections";
+
+/// Counter: issuers asked about a token that gave no answer.
+pub const INTROSPECTIONS_FAILED: &str = "junheng.identity.introspections_failed";
+
 /// How a request ended, as far as its status tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatusClass {

@@ -31,6 +31,32 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, usize> {
     Ok(bytes)
 }
 
+/// The text that stands for `bytes`, padded.
+pub fn encode(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or_default());
+        let word = (byte(0) << 16) | (byte(1) << 8) | byte(2);
+        for (digit, shift) in [18, 12, 6, 0].into_iter().enumerate() {
+            text.push(match digit <= group.len() {
+                true => digit_of(((word >> shift) & 63) as u8),
+                false => '=',
+            });
+        }
+    }
+    text
+}
+
+fn digit_of(sextet: u8) -> char {
+    char::from(match sextet {
+        0..26 => sextet.wrapping_add(b'A'),
+        26..52 => sextet.wrapping_sub(26).wrapping_add(b'a'),
+        52..62 => sextet.wrapping_sub(52).wrapping_add(b'0'),
+        62 => b'+',
+        _ => b'/',
+    })
+}
+
 /// How many signs of padding close a text that is whole groups of four with them.
 fn padding(text: &[u8]) -> usize {
     match text {
@@ -54,7 +80,7 @@ fn sextet(digit: u8) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::decode;
+    use super::{decode, encode};
 
     #[test]
     fn the_examples_of_rfc_4648_hold_with_and_without_padding() {
@@ -69,10 +95,12 @@ mod tests {
         ];
         for (plain, encoded) in cases {
             assert_eq!(decode(encoded.as_bytes()).unwrap(), plain.as_bytes());
+            assert_eq!(encode(plain.as_bytes()), encoded);
             let bare = encoded.trim_end_matches('=');
             assert_eq!(decode(bare.as_bytes()).unwrap(), plain.as_bytes());
         }
         assert_eq!(decode(b"+/+/").unwrap(), [0xfb, 0xff, 0xbf]);
+        assert_eq!(encode(&[0xfb, 0xff, 0xbf]), "+/+/");
     }
 
     #[test]

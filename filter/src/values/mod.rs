@@ -1,9 +1,10 @@
-//! Values that every floor speaks in: units, the clock's readings, randomness, headers, addresses, base64, a
-//! hash.
+//! Values that every floor speaks in: units, the clock's readings, randomness, headers, addresses, base64, forms,
+//! a hash.
 
 pub mod base64;
 pub mod cidr;
 pub mod clock;
+pub mod form;
 pub mod headers;
 pub mod murmur3;
 pub mod rng;

@@ -65,8 +65,12 @@ pub struct Asked {
     pub cluster: String,
     /// The path.
     pub path: String,
-    /// The endpoint.
+    /// The endpoint; empty if it is none that is asked.
     pub endpoint: String,
+    /// All headers.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: String,
     /// How long the answer may take.
     pub timeout: Duration,
 }
@@ -117,7 +121,9 @@ pub trait Proxy {
     fn lose(&mut self, stream: StreamId);
     /// A worker's tick.
     fn tick(&mut self, worker: usize);
-    /// What a worker has asked of endpoints since the last time.
+    /// What became of a request that was held, once that is decided; told once.
+    fn later(&mut self, stream: StreamId) -> Option<Step>;
+    /// What a worker has asked of endpoints and issuers since the last time.
     fn errands(&mut self, worker: usize) -> Vec<Asked>;
     /// The answer to one of these.
     fn reply(&mut self, worker: usize, asked: &Asked, status: u16, body: &[u8]);
@@ -217,6 +223,14 @@ impl Step {
             Step::Refused(refused) => refused,
             other => panic!("not refused: {other:?}"),
         }
+    }
+}
+
+impl Asked {
+    /// The value of a header, `""` where there is none.
+    pub fn header(&self, name: &str) -> &str {
+        let header = self.headers.iter().find(|(known, _)| known == name);
+        header.map_or("", |(_, value)| value)
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Native {
     workers: Vec<Option<Worker>>,
     streams: BTreeMap<StreamId, Open>,
     opened: usize,
+    /// What became of streams after the callback that was theirs.
+    later: BTreeMap<StreamId, Step>,
     /// By worker what is asked and not answered, and how much of that was told.
     errands: Vec<Vec<(u32, Errand)>>,
     asked: u32,
@@ -35,6 +37,8 @@ struct Open {
     stream: Stream,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
+    /// Whether that is all of it.
+    complete: bool,
 }
 
 impl Native {
@@ -46,6 +50,7 @@ impl Native {
             workers: (0..workers).map(|_| None).collect(),
             streams: BTreeMap::new(),
             opened: 0,
+            later: BTreeMap::new(),
             errands: vec![Vec::new(); workers],
             asked: 0,
             told: vec![0; workers],
@@ -75,6 +80,32 @@ impl Native {
         self.streams.remove(&id);
     }
 
+    fn ask(&mut self, worker: usize, errands: Vec<Errand>) {
+        for errand in errands {
+            self.asked += 1;
+            self.errands[worker].push((self.asked, errand));
+        }
+    }
+
+    /// Tells the streams that wait for an answer which has come.
+    fn wake(&mut self, worker: usize) {
+        let at_work = self.workers[worker].as_mut().expect("a worker that lives");
+        for id in at_work.woken() {
+            let id = StreamId(id as usize);
+            let step = self.step(id, |open, worker, meters| {
+                match open.stream.on_answer(worker, meters) {
+                    Verdict::Hold if open.complete => {
+                        open.stream.on_request_body(worker, &open.body, meters)
+                    }
+                    verdict => verdict,
+                }
+            });
+            if step != Step::Held {
+                self.later.insert(id, step);
+            }
+        }
+    }
+
     fn step(
         &mut self,
         id: StreamId,
@@ -90,6 +121,8 @@ impl Native {
                 json: serde_json::from_str(&refusal.json()).expect("a refusal is JSON"),
             }),
             Verdict::Forward(forward) => {
+                let removed = |name: &String| forward.removed.contains(&name.to_lowercase());
+                open.headers.retain(|(name, _)| !removed(name));
                 for (name, value) in forward.headers {
                     open.headers.retain(|(n, _)| n != name);
                     open.headers.push((name.to_owned(), value));
@@ -117,9 +150,10 @@ impl Proxy for Native {
             id,
             Open {
                 worker,
-                stream: Stream::default(),
+                stream: Stream::new(id.0 as u32),
                 headers: kept,
                 body: Vec::new(),
+                complete: false,
             },
         );
         let step = self.step(id, |open, worker, meters| {
@@ -130,13 +164,18 @@ impl Proxy for Native {
                 meters,
             )
         });
+        let at_work = self.workers[worker].as_mut().expect("a worker that lives");
+        let errands = at_work.errands();
+        self.ask(worker, errands);
         (id, step)
     }
 
     fn body(&mut self, stream: StreamId, chunk: &[u8], end: bool) -> Step {
         self.step(stream, |open, worker, meters| {
             open.body.extend_from_slice(chunk);
+            open.complete = end;
             match end {
+                true if open.stream.awaits_caller() => Verdict::Hold,
                 true => open.stream.on_request_body(worker, &open.body, meters),
                 false => open
                     .stream
@@ -216,10 +255,13 @@ impl Proxy for Native {
 
     fn tick(&mut self, worker: usize) {
         let at_work = self.workers[worker].as_mut().expect("a worker that lives");
-        for errand in at_work.on_tick(&mut self.meters) {
-            self.asked += 1;
-            self.errands[worker].push((self.asked, errand));
-        }
+        let errands = at_work.on_tick(&mut self.meters);
+        self.ask(worker, errands);
+        self.wake(worker);
+    }
+
+    fn later(&mut self, stream: StreamId) -> Option<Step> {
+        self.later.remove(&stream)
     }
 
     fn errands(&mut self, worker: usize) -> Vec<Asked> {
@@ -229,14 +271,20 @@ impl Proxy for Native {
             .filter(|(token, _)| *token > told);
         new.map(|(token, errand)| {
             let header = |name: &str| {
-                let value = errand.headers.iter().find(|(known, _)| *known == name);
-                value.expect("a header").1.clone()
+                let header = errand.headers.iter().find(|(known, _)| *known == name);
+                header.map_or(String::new(), |(_, value)| value.clone())
             };
             Asked {
                 token: *token,
                 cluster: errand.cluster.clone(),
                 path: header(":path"),
                 endpoint: header("x-gateway-destination-endpoint"),
+                headers: errand
+                    .headers
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                    .collect(),
+                body: errand.body.clone(),
                 timeout: errand.timeout,
             }
         })
@@ -254,6 +302,7 @@ impl Proxy for Native {
         };
         let at_work = self.workers[worker].as_mut().expect("a worker that lives");
         at_work.on_reply(&errand, Some(&Reply { status, body }), &mut self.meters);
+        self.wake(worker);
     }
 
     fn kill(&mut self, worker: usize) {

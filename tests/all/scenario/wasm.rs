@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use harness::artifact;
 use harness::host::{
-    Clock, Headers, Host, Metric, Module, Options, StreamId as VmStream, StreamInfo, Verdict, Vm,
+    Clock, Event, Headers, Host, LocalResponse, Metric, Module, Options, StreamId as VmStream,
+    StreamInfo, Verdict, Vm,
 };
 use serde_json::Value;
 
@@ -27,6 +28,8 @@ pub struct Wasm {
     vms: Vec<Option<Vm>>,
     /// Each stream's worker and its name there.
     streams: Vec<Option<(usize, VmStream)>>,
+    /// What became of streams after the callback that was theirs.
+    later: Vec<(StreamId, Step)>,
     /// What is known of streams that are opened.
     info: StreamInfo,
 }
@@ -53,6 +56,7 @@ impl Wasm {
             clock,
             vms,
             streams: Vec::new(),
+            later: Vec::new(),
             info: StreamInfo::default(),
         }
     }
@@ -69,6 +73,24 @@ impl Wasm {
     /// What a worker's last callback cost.
     pub fn fuel_used(&mut self, worker: usize) -> u64 {
         self.vm(worker).fuel_used()
+    }
+
+    /// Keeps what callbacks have done to other streams than those that they were about.
+    fn settle(&mut self, worker: usize) {
+        for event in self.vm(worker).take_events() {
+            let (Event::Resumed(id, _) | Event::LocalReply(id, _) | Event::Closed(id)) = &event;
+            let of = |stream: &Option<(usize, VmStream)>| *stream == Some((worker, *id));
+            let Some(place) = self.streams.iter().position(of) else {
+                continue;
+            };
+            let vm = self.vm(worker);
+            let became = match &event {
+                Event::Resumed(id, _) => step(vm, *id, Verdict::Continue),
+                Event::LocalReply(_, reply) => refused(reply),
+                Event::Closed(_) => panic!("the stream was reset"),
+            };
+            self.later.push((StreamId(place), became));
+        }
     }
 
     fn at(&mut self, stream: StreamId) -> (&mut Vm, VmStream) {
@@ -123,23 +145,30 @@ fn step(vm: &mut Vm, id: VmStream, verdict: Verdict) -> Step {
         Verdict::Close => panic!("the stream was reset"),
         Verdict::Continue => {
             let headers = vm.request_headers_of(id).expect("request headers");
-            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
-            let headers = headers
-                .iter()
-                .map(|(name, value)| (text(name), text(value)))
-                .collect();
             Step::Forwarded(Sent {
-                headers,
+                headers: pairs(headers),
                 body: vm.take_request_body(id),
             })
         }
-        Verdict::Reply(reply) => Step::Refused(Refused {
-            status: reply.status as u16,
-            retry_after: reply.headers.text("retry-after").map(str::to_owned),
-            challenge: reply.headers.text("www-authenticate").map(str::to_owned),
-            json: serde_json::from_slice(&reply.body).expect("a refusal is JSON"),
-        }),
+        Verdict::Reply(reply) => refused(&reply),
     }
+}
+
+fn refused(reply: &LocalResponse) -> Step {
+    Step::Refused(Refused {
+        status: reply.status as u16,
+        retry_after: reply.headers.text("retry-after").map(str::to_owned),
+        challenge: reply.headers.text("www-authenticate").map(str::to_owned),
+        json: serde_json::from_slice(&reply.body).expect("a refusal is JSON"),
+    })
+}
+
+fn pairs(headers: &Headers) -> Vec<(String, String)> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+    let pairs = headers
+        .iter()
+        .map(|(name, value)| (text(name), text(value)));
+    pairs.collect()
 }
 
 impl Proxy for Wasm {
@@ -206,17 +235,25 @@ impl Proxy for Wasm {
 
     fn tick(&mut self, worker: usize) {
         self.vm(worker).tick().expect("no trap");
+        self.settle(worker);
+    }
+
+    fn later(&mut self, stream: StreamId) -> Option<Step> {
+        let place = self.later.iter().position(|(known, _)| *known == stream)?;
+        Some(self.later.swap_remove(place).1)
     }
 
     fn errands(&mut self, worker: usize) -> Vec<Asked> {
         let calls = self.vm(worker).take_http_calls();
         let asked = calls.into_iter().map(|call| {
-            let header = |name: &str| call.headers.text(name).expect("a header").to_owned();
+            let header = |name: &str| call.headers.text(name).unwrap_or_default().to_owned();
             Asked {
                 token: call.token,
                 cluster: call.upstream.clone(),
                 path: header(":path"),
                 endpoint: header("x-gateway-destination-endpoint"),
+                headers: pairs(&call.headers),
+                body: String::from_utf8(call.body.clone()).expect("UTF-8"),
                 timeout: call.timeout.expect("a timeout"),
             }
         });
@@ -228,6 +265,7 @@ impl Proxy for Wasm {
         self.vm(worker)
             .http_call_response(asked.token, head, body.to_vec(), Headers::new())
             .expect("no trap");
+        self.settle(worker);
     }
 
     fn kill(&mut self, worker: usize) {

@@ -107,6 +107,16 @@ pub(super) fn url_path(text: &str) -> Result<String> {
     ))
 }
 
+/// A text that can stand in a header as it is.
+pub(super) fn header_text(text: &str) -> Result<String> {
+    if !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'!'..=b'~')) {
+        return Ok(text.to_owned());
+    }
+    wrong(format!(
+        "{text:?} cannot stand in a header; write it without spaces, in ASCII"
+    ))
+}
+
 pub(super) fn name(name: &str) -> Result<String> {
     let fine = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
     if name.is_empty() || name.len() > NAME_BYTES || !name.bytes().all(fine) {

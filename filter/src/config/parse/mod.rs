@@ -1,6 +1,7 @@
 //! From what is written to a valid [`Config`]: every bound, every name, every choice that excludes
 //! another is checked here.
 
+mod bearer;
 mod checks;
 mod health;
 mod identity;
