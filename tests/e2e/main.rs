@@ -10,6 +10,7 @@ mod framing;
 mod health;
 mod in_flight;
 mod openai;
+mod openid;
 mod placement;
 mod refusals;
 mod upgrade;
