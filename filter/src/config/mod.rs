@@ -8,13 +8,15 @@
 mod identity;
 mod parse;
 mod read;
+mod secret;
 mod wire;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use identity::{Addresses, Identity, Keys};
+pub use identity::{Addresses, Identity, Keys, Signatures, SigningKey};
 pub use parse::Error;
+pub use secret::Secret;
 pub use wire::{Algorithm, RetryOn, Upgrades, WhenNoneIsFit};
 
 use crate::values::units::{Tokens, Weight};

@@ -4,15 +4,12 @@ use std::net::IpAddr;
 
 use crate::config::Identity;
 use crate::identity::{self, Outcome, address};
-#[cfg(feature = "identity")]
-use crate::identity::{
-    Denial,
-    keys::{self, Shown},
-};
 use crate::ports::Host;
 use crate::values::headers::Headers;
 
 use super::Worker;
+#[cfg(feature = "identity")]
+use super::credentials;
 use super::verdict::Refusal;
 
 /// Who calls, as far as it was proven.
@@ -22,6 +19,19 @@ pub(super) struct Caller {
     pub(super) tenant: Option<String>,
     /// The headers that were for us alone.
     pub(super) withheld: Vec<String>,
+    /// What the body has to be.
+    #[cfg(feature = "identity")]
+    owed: Option<credentials::Owed>,
+}
+
+impl Caller {
+    /// Whether nobody knows who calls before the body is complete.
+    pub(super) fn needs_body(&self) -> bool {
+        #[cfg(feature = "identity")]
+        return self.owed.is_some();
+        #[cfg(not(feature = "identity"))]
+        return false;
+    }
 }
 
 /// Who sends a request with these headers, or why it must not pass.
@@ -43,6 +53,11 @@ pub(super) fn admit(
     let mut caller = Caller::default();
     match identify(config, headers, &mut caller, host) {
         Outcome::Tenant(tenant) => caller.tenant = Some(tenant),
+        #[cfg(feature = "identity")]
+        Outcome::NeedsBody(tenant, owed) => {
+            caller.tenant = Some(tenant);
+            caller.owed = Some(owed);
+        }
         Outcome::Anonymous => {}
         Outcome::Refused(denial) => return Err(Refusal::denied(denial)),
     }
@@ -50,13 +65,21 @@ pub(super) fn admit(
 }
 
 /// What a request shows of its caller, the strongest proof first.
+#[cfg_attr(
+    not(feature = "identity"),
+    expect(
+        unused_variables,
+        reason = "without cryptography nothing is shown by a request itself"
+    )
+)]
 fn identify(
     config: &Identity,
     headers: &Headers,
     caller: &mut Caller,
     host: &mut dyn Host,
 ) -> Outcome {
-    if let Some(outcome) = by_key(config, headers, caller) {
+    #[cfg(feature = "identity")]
+    if let Some(outcome) = credentials::prove(config, headers, &mut caller.withheld, host) {
         return outcome;
     }
     let claim = config.claim.as_deref();
@@ -67,32 +90,34 @@ fn identify(
     }
 }
 
-/// What an API key shows; `None` where there is none.
-#[cfg(feature = "identity")]
-fn by_key(config: &Identity, headers: &Headers, caller: &mut Caller) -> Option<Outcome> {
-    let keys = config.keys.as_ref()?;
-    let denied = |code, message| Outcome::Refused(Denial::unauthorized(config, code, message));
-    match keys::shown(keys, headers) {
-        Shown::Nothing => None,
-        Shown::Several => Some(denied(
-            "ambiguous_credentials",
-            "The request shows more than one API key; send one.",
-        )),
-        Shown::Key(key, header) => {
-            if !keys.forward {
-                caller.withheld.push(header.to_owned());
-            }
-            Some(match keys::tenant(keys, key) {
-                Some(tenant) => Outcome::Tenant(tenant.to_owned()),
-                None => denied("invalid_api_key", "The API key is not known here."),
-            })
-        }
+/// Holds a complete request's body against what its signature says of it.
+#[cfg_attr(
+    not(feature = "identity"),
+    expect(
+        unused_variables,
+        reason = "without cryptography nothing is shown by a request itself"
+    )
+)]
+pub(super) fn settle(caller: &Caller, config: &Identity, body: &[u8]) -> Result<(), Refusal> {
+    #[cfg(feature = "identity")]
+    if let Some(owed) = &caller.owed {
+        let settled = owed.settle(body);
+        return settled.map_err(|fault| Refusal::denied(fault.denial(config)));
     }
+    Ok(())
 }
 
-#[cfg(not(feature = "identity"))]
-fn by_key(_: &Identity, _: &Headers, _: &mut Caller) -> Option<Outcome> {
-    None
+/// Makes what workers share of callers.
+#[cfg_attr(
+    not(feature = "identity"),
+    expect(
+        unused_variables,
+        reason = "without cryptography nothing is shown by a request itself"
+    )
+)]
+pub(super) fn prepare(config: &Identity, host: &mut dyn Host) {
+    #[cfg(feature = "identity")]
+    credentials::prepare(config, host);
 }
 
 /// The client's address, IPv4 where it is one; `None` where nobody tells.

@@ -11,6 +11,8 @@
 mod audit;
 mod caller;
 mod counter;
+#[cfg(feature = "identity")]
+mod credentials;
 mod errand;
 mod forward;
 mod lease;

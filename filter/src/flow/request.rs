@@ -51,7 +51,9 @@ impl Stream {
             Ok(kind) => kind,
             Err(refusal) => return worker.refuse(refusal, host),
         };
-        if matches!(kind, Kind::Body(_)) && !end {
+        // Behind an upgrade there is no body that anybody could sign.
+        let signed = caller.needs_body() && !is_upgrade(&headers);
+        if (matches!(kind, Kind::Body(_)) || signed) && !end {
             let headers = match headers.size() {
                 ..=HELD_HEADER_BYTES => headers,
                 _ => headers.only(|name| worker.config.looks_at(name)),
@@ -122,7 +124,7 @@ fn kind(config: &Config, headers: &Headers) -> Result<Kind, Refusal> {
     let path = headers.first(":path").unwrap_or_default();
     let method = headers.first(":method").unwrap_or_default();
     let api = Api::of_path(path).filter(|_| method == b"POST");
-    let upgrade = method == b"CONNECT" || headers.first("upgrade").is_some();
+    let upgrade = is_upgrade(headers);
     match (api, upgrade) {
         // A body behind an upgrade cannot be read, and a server that ignores the upgrade would read it.
         (Some(_), true) => Err(Refusal::upgrade()),
@@ -131,6 +133,10 @@ fn kind(config: &Config, headers: &Headers) -> Result<Kind, Refusal> {
         (None, false) => Ok(Kind::Plain),
         (Some(api), false) => readable(config, headers).map(|()| Kind::Body(api)),
     }
+}
+
+fn is_upgrade(headers: &Headers) -> bool {
+    headers.first(":method") == Some(b"CONNECT") || headers.first("upgrade").is_some()
 }
 
 /// Refuses, before any of it has come, a body that cannot be read.

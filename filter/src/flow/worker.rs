@@ -15,6 +15,7 @@ use crate::request::Estimator;
 use crate::values::clock::Instant;
 use crate::values::rng::Rng;
 
+use super::caller;
 use super::counter::Counter;
 use super::errand::{Errand, Reply};
 use super::lease::{Candidate, Role};
@@ -64,6 +65,7 @@ impl Worker {
             .map(|pool| PoolState::new(pool, member, changes, &mut rng, host))
             .collect();
         Candidate::prepare(host);
+        caller::prepare(&config.identity, host);
         let configuration = member.borrow_mut().begin();
         Worker {
             estimator: Estimator::new(config.models.len()),

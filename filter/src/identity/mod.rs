@@ -10,6 +10,12 @@
 pub mod address;
 #[cfg(feature = "identity")]
 pub mod keys;
+#[cfg(feature = "identity")]
+pub mod nonces;
+#[cfg(feature = "identity")]
+pub mod signature;
+#[cfg(feature = "identity")]
+mod signature_input;
 
 use crate::config::{Config, Identity, Keys};
 use crate::values::headers::Headers;
@@ -19,6 +25,9 @@ use crate::values::headers::Headers;
 pub enum Outcome {
     /// It is this tenant.
     Tenant(String),
+    /// It is this tenant's, if its body is the one that was signed.
+    #[cfg(feature = "identity")]
+    NeedsBody(String, signature::Owed),
     /// It shows nothing.
     Anonymous,
     /// It must not pass.
@@ -36,6 +45,8 @@ pub struct Denial {
     pub message: &'static str,
     /// `WWW-Authenticate`, with 401.
     pub authenticate: Option<String>,
+    /// Seconds after which it is worth to try again.
+    pub retry_after: Option<u32>,
 }
 
 impl Denial {
@@ -47,6 +58,7 @@ impl Denial {
             code,
             message,
             authenticate: None,
+            retry_after: None,
         }
     }
 
@@ -58,6 +70,7 @@ impl Denial {
             code,
             message,
             authenticate: Some(challenge(config)),
+            retry_after: None,
         }
     }
 }
@@ -77,6 +90,9 @@ fn challenge(config: &Identity) -> String {
     }
     if config.claim.is_some() || config.keys.as_ref().is_some_and(bears) {
         challenges.push("Bearer realm=\"junheng\"".to_owned());
+    }
+    if config.signatures.is_some() {
+        challenges.push("Signature realm=\"junheng\"".to_owned());
     }
     challenges.join(", ")
 }
