@@ -1,4 +1,6 @@
-//! Who may call: addresses, API keys, and what another filter has verified.
+//! Who may call: addresses, API keys, signatures, and what another filter has verified.
+
+mod signatures;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
