@@ -8,6 +8,7 @@ mod config_mistake;
 mod failover;
 mod framing;
 mod health;
+mod identity;
 mod in_flight;
 mod openai;
 mod openid;
