@@ -343,6 +343,20 @@ fn every_mistake_names_its_path_and_its_remedy() {
             "identity.keys.tenants[1].sha256[0]: is taken by an earlier entry",
         ),
         (
+            with(
+                "/identity",
+                json!({"signatures": {"keys": [{"id": "a", "tenant": "a", "secret": "short"}]}}),
+            ),
+            "identity.signatures.keys[0].secret: is not of 32 to 256 visible ASCII characters; write what",
+        ),
+        (
+            with(
+                "/identity",
+                json!({"signatures": {"keys": [{"id": "a", "tenant": "a", "secret": 12345}]}}),
+            ),
+            "identity.signatures.keys[0].secret: is no text; write it in quotes",
+        ),
+        (
             with("/identity", json!({"anonymous": "refuse"})),
             "identity.anonymous: nobody is asked who they are",
         ),
@@ -425,7 +439,7 @@ fn a_value_of_another_kind_is_refused_where_it_stands() {
         ),
         (
             with("/identity", json!({"tenant": "x"})),
-            "identity.tenant: unknown field `tenant`, expected one of `tenant_header`, `trusted_hops`, `addresses`, `keys`, `jwt_authn`, `jwt`, `introspection`, `anonymous`",
+            "identity.tenant: unknown field `tenant`, expected one of `tenant_header`, `trusted_hops`, `addresses`, `keys`, `signatures`, `jwt_authn`, `jwt`, `introspection`, `anonymous`",
         ),
         (
             with("/upgrades", json!({"forward": null})),

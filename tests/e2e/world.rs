@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use harness::artifact;
 use harness::envoy::{Bootstrap, Envoy, EnvoyOptions};
 use harness::fleet::{Caller, Endpoint, EndpointSpec, Fleet, Speed, Stats};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -32,15 +32,35 @@ impl World {
 
     /// A fleet that takes its time.
     pub async fn with_speed(speed: Speed) -> World {
-        World::with(speed, |_| ()).await
+        World::with(speed, |_| (), |_| ()).await
     }
 
     /// A fleet that answers at once, and a plugin configuration that `change` has changed.
     pub async fn configured(change: impl FnOnce(&mut Value)) -> World {
-        World::with(Speed::INSTANT, change).await
+        World::with(Speed::INSTANT, change, |_| ()).await
     }
 
-    async fn with(speed: Speed, change: impl FnOnce(&mut Value)) -> World {
+    /// The same, with a server at `address` that Envoy knows as the cluster `name`.
+    pub async fn beside(name: &str, address: SocketAddr, change: impl FnOnce(&mut Value)) -> World {
+        let (host, port) = (address.ip().to_string(), address.port());
+        let endpoint =
+            json!({"address": {"socket_address": {"address": host, "port_value": port}}});
+        let cluster = json!({
+            "name": name, "type": "STATIC", "connect_timeout": "1s",
+            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}]},
+        });
+        World::with(Speed::INSTANT, change, |bootstrap| {
+            let clusters = &mut bootstrap.document_mut()["static_resources"]["clusters"];
+            clusters.as_array_mut().expect("clusters").push(cluster);
+        })
+        .await
+    }
+
+    async fn with(
+        speed: Speed,
+        change: impl FnOnce(&mut Value),
+        change_more: impl FnOnce(&mut Bootstrap),
+    ) -> World {
         let fleet =
             Fleet::start(&NAMES.map(|name| EndpointSpec::new(name, speed))).expect("a fleet");
         let addresses: Vec<_> = fleet.endpoints().iter().map(Endpoint::address).collect();
@@ -50,6 +70,7 @@ impl World {
             change(&mut document);
             bootstrap.set_plugin_configuration(&document.to_string());
             bootstrap.move_endpoints(&moves(&addresses));
+            change_more(bootstrap);
         })
         .await;
         World { envoy, fleet }

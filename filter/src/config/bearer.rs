@@ -1,8 +1,8 @@
 //! Bearer tokens: whose are accepted, and where their keys, or their issuer's word for them, are to be had.
 
-use std::fmt;
 use std::time::Duration;
 
+use super::Secret;
 pub use super::wire::SignatureAlgorithm;
 
 /// An issuer of JWTs.
@@ -50,26 +50,4 @@ pub struct Service {
     pub path: String,
     /// How long an answer may take.
     pub timeout: Duration,
-}
-
-/// A text that nothing shows.
-#[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Hides `text`.
-    pub fn new(text: String) -> Secret {
-        Secret(text)
-    }
-
-    /// The text, for the one place that it is meant for.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
 }

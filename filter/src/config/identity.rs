@@ -1,6 +1,6 @@
 //! Who may call, and how a caller shows who it is.
 
-use super::{Introspection, Issuer};
+use super::{Introspection, Issuer, Secret};
 use crate::values::cidr::Cidr;
 
 /// Who may call, and how a caller shows who it is.
@@ -14,6 +14,8 @@ pub struct Identity {
     pub addresses: Addresses,
     /// The API keys that are known, where keys are asked for.
     pub keys: Option<Keys>,
+    /// The keys that requests may be signed with, where signatures are checked.
+    pub signatures: Option<Signatures>,
     /// The property, by its path with a zero byte between the parts, in which an authentication filter in front of
     /// this one leaves the tenant.
     pub claim: Option<String>,
@@ -47,6 +49,26 @@ pub struct Keys {
     pub known: Vec<([u8; 32], usize)>,
 }
 
+/// Signatures with shared secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Signatures {
+    /// At least one; ids are unique.
+    pub keys: Vec<SigningKey>,
+    /// How many nonces are remembered at most.
+    pub nonces: usize,
+}
+
+/// A shared secret.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SigningKey {
+    /// Names it in a signature.
+    pub id: String,
+    /// Whose it is.
+    pub tenant: String,
+    /// The HMAC's key: the bytes of the text.
+    pub secret: Secret,
+}
+
 impl Identity {
     /// Whether there is nothing to check: everybody may call, and proves nothing.
     pub fn is_open(&self) -> bool {
@@ -55,7 +77,10 @@ impl Identity {
 
     /// Whether callers can prove who they are.
     pub fn proves(&self) -> bool {
-        self.keys.is_some() || self.claim.is_some() || self.takes_bearers()
+        self.keys.is_some()
+            || self.signatures.is_some()
+            || self.claim.is_some()
+            || self.takes_bearers()
     }
 
     /// Whether bearer tokens are looked at.

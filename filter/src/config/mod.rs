@@ -9,15 +9,17 @@ mod bearer;
 mod identity;
 mod parse;
 mod read;
+mod secret;
 mod wire;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use bearer::{Introspection, Issuer, Secret, Service, SignatureAlgorithm};
-pub use identity::{Addresses, Identity, Keys};
+pub use bearer::{Introspection, Issuer, Service, SignatureAlgorithm};
+pub use identity::{Addresses, Identity, Keys, Signatures, SigningKey};
 pub use parse::Error;
 pub(crate) use read::Json;
+pub use secret::Secret;
 pub use wire::{Algorithm, RetryOn, Upgrades, WhenNoneIsFit};
 
 use crate::values::units::{Tokens, Weight};

@@ -9,7 +9,6 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::Secret;
 use super::parse::{At, Error};
 
 /// JSON as it stands, with all of an object's fields, be they of the same name.
@@ -220,19 +219,6 @@ fn unknown(kind: &str, name: &str, known: Vec<&str>) -> Error {
     Error::new(format!(
         "unknown {kind} `{name}`, expected {before}`{known}`"
     ))
-}
-
-impl Read for Secret {
-    /// Unlike the others' error, this one does not say what was there instead.
-    fn read(&mut self, json: Json) -> Result<(), Error> {
-        match json {
-            Json::Text(text) => {
-                *self = Secret::new(text);
-                Ok(())
-            }
-            _ => Err(Error::new("is no text; write it in quotes")),
-        }
-    }
 }
 
 impl Json {

@@ -7,6 +7,7 @@
 
 mod bearer;
 
+use super::Secret;
 use super::read::{Names, choices, objects};
 
 pub use bearer::{Introspection, Jwt, SignatureAlgorithm};
@@ -286,6 +287,8 @@ objects! {
         pub addresses: Addresses = default,
         /// API keys, each of which shows its tenant.
         pub keys: Option<Keys>,
+        /// Requests signed with shared secrets, each of which shows its tenant.
+        pub signatures: Option<Signatures>,
         /// The tenant as Envoy's `jwt_authn` filter, in front of this one, has verified it.
         pub jwt_authn: Option<JwtAuthn>,
         /// Issuers whose JWTs are accepted as bearer tokens; at most 16.
@@ -312,6 +315,25 @@ objects! {
         pub tenant: String,
         /// The SHA-256 digest of each of its keys, as 64 hexadecimal digits; 1 to 16.
         pub sha256: Vec<String>,
+    }
+
+    /// Requests signed by HMAC-SHA256 as HTTP Message Signatures have it (RFC 9421).
+    pub struct Signatures {
+        /// The shared secrets; 1 to 1024.
+        pub keys: Vec<SigningKey>,
+        /// How many nonces the proxy remembers, each for 5 minutes: 1024 to 1048576; 65536 if absent. When it has no room requests are refused.
+        pub nonces: Option<u32>,
+    }
+
+    /// A shared secret.
+    pub struct SigningKey {
+        /// Names it in a signature, as `keyid`: 1 to 64 of a-z, 0-9, `_` and `-`.
+        pub id: String,
+        /// Whose it is: 1 to 64 bytes, no control characters.
+        pub tenant: String,
+        /// 32 to 256 visible ASCII characters, like what `openssl rand -hex 32` prints; the key is their bytes.
+        #[cfg_attr(not(target_arch = "wasm32"), schemars(with = "String"))]
+        pub secret: Secret,
     }
 
     /// A claim of a token that Envoy's `jwt_authn` filter has verified.

@@ -16,7 +16,7 @@ use crate::values::clock::{Instant, UnixTime};
 
 use super::counter::Counter;
 use super::errand::{About, Errand, Reply};
-use super::keys::{self, Fetch, Keys};
+use super::keys::{Fetch, Keys};
 
 /// What is known of bearer tokens.
 pub(super) struct Bearers {
@@ -205,7 +205,7 @@ impl Bearers {
                 && keys.is_due(issuer, now, host)
                 && keys.claim(issuer, now, host) == Fetch::Ours
             {
-                self.errands.push(keys::errand(place, issuer));
+                self.errands.push(Errand::for_keys(place, issuer));
             }
         }
         if self.waiting.is_empty() {
@@ -293,7 +293,7 @@ impl Bearers {
         }
         match keys.claim(issuer, now, host) {
             Fetch::Rests => return self.unknown_key(place, host),
-            Fetch::Ours => self.errands.push(keys::errand(place, issuer)),
+            Fetch::Ours => self.errands.push(Errand::for_keys(place, issuer)),
             Fetch::Theirs => {}
         }
         self.hold(stream, About::Keys(place));
@@ -346,7 +346,7 @@ impl Bearers {
         }
         if !shared {
             self.questions.push((digest, now));
-            self.errands.push(question(token, about, asked));
+            self.errands.push(Errand::about_token(token, digest, asked));
         }
         self.hold(stream, about);
         Found::Waits(Pending { digest, jwt: None })
@@ -401,24 +401,4 @@ impl Bearers {
 /// How long something that ends at `expires` still lasts, by the clock that is behind as far as it may be.
 fn left(expires: UnixTime, wall: UnixTime) -> Duration {
     Duration::from_secs(expires.0.saturating_add(SKEW).saturating_sub(wall.0))
-}
-
-/// The request that asks about `token`.
-fn question(token: &str, about: About, asked: &Introspection) -> Errand {
-    let service = &asked.service;
-    Errand {
-        about,
-        cluster: service.cluster.clone(),
-        headers: vec![
-            (":method", "POST".into()),
-            (":path", service.path.clone()),
-            (":authority", service.authority.clone()),
-            ("authorization", asked.authorization.reveal().into()),
-            ("content-type", "application/x-www-form-urlencoded".into()),
-            ("accept", "application/json".into()),
-            ("user-agent", "junheng".into()),
-        ],
-        body: bearer::form(token),
-        timeout: service.timeout,
-    }
 }

@@ -4,14 +4,14 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use crate::config::Identity;
-#[cfg(feature = "identity")]
-use crate::identity::keys::{self, Shown};
 use crate::identity::{self, Denial, Outcome, address, bearer};
 use crate::ports::Host;
 use crate::values::headers::Headers;
 
 use super::Worker;
 use super::bearers::{Found, Pending};
+#[cfg(feature = "identity")]
+use super::credentials;
 use super::verdict::Refusal;
 
 /// Who calls, as far as it was proven.
@@ -23,6 +23,33 @@ pub(super) struct Caller {
     pub(super) pending: Option<Pending>,
     /// The headers that were for us alone.
     pub(super) withheld: Vec<String>,
+    /// What the body has to be.
+    #[cfg(feature = "identity")]
+    owed: Option<credentials::Owed>,
+}
+
+impl Caller {
+    /// Whether nobody knows who calls before the body is complete.
+    pub(super) fn needs_body(&self) -> bool {
+        #[cfg(feature = "identity")]
+        return self.owed.is_some();
+        #[cfg(not(feature = "identity"))]
+        return false;
+    }
+
+    fn with(mut self, outcome: Outcome) -> Result<Caller, Refusal> {
+        match outcome {
+            Outcome::Tenant(tenant) => self.tenant = Some(tenant),
+            #[cfg(feature = "identity")]
+            Outcome::NeedsBody(tenant, owed) => {
+                self.tenant = Some(tenant);
+                self.owed = Some(owed);
+            }
+            Outcome::Anonymous => {}
+            Outcome::Refused(denial) => return Err(Refusal::denied(denial)),
+        }
+        Ok(self)
+    }
 }
 
 /// Who sends a request with these headers, or why it must not pass; the strongest proof first.
@@ -43,9 +70,13 @@ pub(super) fn admit(
     if !config.proves() {
         return Ok(Caller::default());
     }
-    let mut caller = Caller::default();
-    if let Some(outcome) = by_key(config, headers, &mut caller) {
-        return caller.with(outcome);
+    #[cfg(feature = "identity")]
+    {
+        let mut caller = Caller::default();
+        let shown = credentials::prove(config, headers, &mut caller.withheld, host);
+        if let Some(outcome) = shown {
+            return caller.with(outcome);
+        }
     }
     if let Some(bearers) = &mut worker.bearers
         && let Some(token) = bearer::token(headers)
@@ -58,77 +89,60 @@ pub(super) fn admit(
     }
     let claim = config.claim.as_deref();
     let claimed = claim.and_then(|path| host.property(path));
-    caller.with(match claimed.and_then(identity::claimed) {
+    Caller::default().with(match claimed.and_then(identity::claimed) {
         Some(tenant) => Outcome::Tenant(tenant),
         None => identity::nothing_shown(config),
     })
 }
 
-impl Caller {
-    fn with(mut self, outcome: Outcome) -> Result<Caller, Refusal> {
-        match outcome {
-            Outcome::Tenant(tenant) => self.tenant = Some(tenant),
-            Outcome::Anonymous => {}
-            Outcome::Refused(denial) => return Err(Refusal::denied(denial)),
-        }
-        Ok(self)
-    }
-}
-
 /// The caller that a bearer token proves, now or later.
 pub(super) fn by_token(found: Found) -> Result<Caller, Refusal> {
-    let (tenant, pending) = match found {
-        Found::Tenant(tenant) => (Some(tenant), None),
-        Found::Waits(pending) => (None, Some(pending)),
-        Found::Refused(fault) => return Err(Refusal::denied(Denial::invalid_token(fault))),
-        Found::Unavailable => {
-            return Err(Refusal {
-                retry_after: Some(UNAVAILABLE_RETRY),
-                ..Refusal::denied(Denial::unavailable())
-            });
-        }
-    };
-    Ok(Caller {
-        tenant,
-        pending,
+    let shown = Caller {
         withheld: vec!["authorization".to_owned()],
-    })
-}
-
-/// Seconds told to a caller whose token nobody can judge: key sets are asked for no more often.
-const UNAVAILABLE_RETRY: u32 = 10;
-
-/// What an API key shows; `None` where there is none.
-#[cfg(feature = "identity")]
-fn by_key(config: &Identity, headers: &Headers, caller: &mut Caller) -> Option<Outcome> {
-    let keys = config.keys.as_ref()?;
-    let denied = |code, message| Outcome::Refused(Denial::unauthorized(config, code, message));
-    match keys::shown(keys, headers) {
-        Shown::Nothing => None,
-        Shown::Several => Some(denied(
-            "ambiguous_credentials",
-            "The request shows more than one API key; send one.",
-        )),
-        Shown::Key(key, header) => {
-            let tenant = keys::tenant(keys, key);
-            if tenant.is_none() && header == "authorization" && config.takes_bearers() {
-                // It is a token, then.
-                return None;
-            }
-            if !keys.forward {
-                caller.withheld.push(header.to_owned());
-            }
-            Some(match tenant {
-                Some(tenant) => Outcome::Tenant(tenant.to_owned()),
-                None => denied("invalid_api_key", "The API key is not known here."),
-            })
-        }
+        ..Caller::default()
+    };
+    match found {
+        Found::Tenant(tenant) => Ok(Caller {
+            tenant: Some(tenant),
+            ..shown
+        }),
+        Found::Waits(pending) => Ok(Caller {
+            pending: Some(pending),
+            ..shown
+        }),
+        Found::Refused(fault) => Err(Refusal::denied(Denial::invalid_token(fault))),
+        Found::Unavailable => Err(Refusal::denied(Denial::unavailable())),
     }
 }
 
-#[cfg(not(feature = "identity"))]
-fn by_key(_: &Identity, _: &Headers, _: &mut Caller) -> Option<Outcome> {
-    None
+/// Holds a complete request's body against what its signature says of it.
+#[cfg_attr(
+    not(feature = "identity"),
+    expect(
+        unused_variables,
+        reason = "without cryptography nothing is shown by a request itself"
+    )
+)]
+pub(super) fn settle(caller: &Caller, config: &Identity, body: &[u8]) -> Result<(), Refusal> {
+    #[cfg(feature = "identity")]
+    if let Some(owed) = &caller.owed {
+        let settled = owed.settle(body);
+        return settled.map_err(|fault| Refusal::denied(fault.denial(config)));
+    }
+    Ok(())
+}
+
+/// Makes what workers share of callers.
+#[cfg_attr(
+    not(feature = "identity"),
+    expect(
+        unused_variables,
+        reason = "without cryptography nothing is shown by a request itself"
+    )
+)]
+pub(super) fn prepare(config: &Identity, host: &mut dyn Host) {
+    #[cfg(feature = "identity")]
+    credentials::prepare(config, host);
 }
 
 /// The client's address, IPv4 where it is one; `None` where nobody tells.

@@ -9,8 +9,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::balance::View;
-use crate::config::{Check, Pool};
-use crate::identity::bearer::Digest;
+use crate::config::{Check, Introspection, Issuer, Pool, Service};
+use crate::identity::bearer::{self, Digest};
 use crate::values::clock::Instant;
 use crate::values::murmur3::murmur3_32;
 
@@ -70,6 +70,52 @@ pub struct Reply {
 }
 
 impl Errand {
+    /// The request for the key set of the issuer at `place`.
+    pub(super) fn for_keys(place: usize, issuer: &Issuer) -> Errand {
+        let method = (":method", "GET".to_owned());
+        Errand::to(
+            &issuer.keys,
+            About::Keys(place),
+            vec![method],
+            String::new(),
+        )
+    }
+
+    /// The request that asks about `token`, whose digest is given.
+    pub(super) fn about_token(token: &str, digest: Digest, asked: &Introspection) -> Errand {
+        let headers = vec![
+            (":method", "POST".to_owned()),
+            ("authorization", asked.authorization.reveal().to_owned()),
+            (
+                "content-type",
+                "application/x-www-form-urlencoded".to_owned(),
+            ),
+        ];
+        let body = bearer::form(token);
+        Errand::to(&asked.service, About::Token(digest), headers, body)
+    }
+
+    fn to(
+        service: &Service,
+        about: About,
+        mut headers: Vec<(&'static str, String)>,
+        body: String,
+    ) -> Errand {
+        headers.extend([
+            (":path", service.path.clone()),
+            (":authority", service.authority.clone()),
+            ("accept", "application/json".to_owned()),
+            ("user-agent", "junheng".to_owned()),
+        ]);
+        Errand {
+            about,
+            cluster: service.cluster.clone(),
+            headers,
+            body,
+            timeout: service.timeout,
+        }
+    }
+
     /// Whether the answer's body is of use.
     pub fn wants_body(&self) -> bool {
         let check = matches!(

@@ -12,8 +12,6 @@ use crate::identity::bearer::KeySet;
 use crate::ports::{Host, update};
 use crate::values::clock::Instant;
 
-use super::errand::{About, Errand};
-
 /// One issuer's keys, as a worker knows them.
 #[derive(Debug)]
 pub(super) struct Keys {
@@ -155,24 +153,6 @@ impl Keys {
         let stored = host.load(&self.gate);
         let gate = stored.and_then(|stored| Gate::decode(&stored.bytes));
         gate.unwrap_or_default()
-    }
-}
-
-/// The request for the key set of the issuer at `place`.
-pub(super) fn errand(place: usize, issuer: &Issuer) -> Errand {
-    let from = &issuer.keys;
-    Errand {
-        about: About::Keys(place),
-        cluster: from.cluster.clone(),
-        headers: vec![
-            (":method", "GET".into()),
-            (":path", from.path.clone()),
-            (":authority", from.authority.clone()),
-            ("accept", "application/json".into()),
-            ("user-agent", "junheng".into()),
-        ],
-        body: String::new(),
-        timeout: from.timeout,
     }
 }
 

@@ -12,6 +12,8 @@ mod audit;
 mod bearers;
 mod caller;
 mod counter;
+#[cfg(feature = "identity")]
+mod credentials;
 mod errand;
 mod forward;
 mod keys;

@@ -16,6 +16,7 @@ use crate::values::headers::Headers;
 use crate::values::murmur3::murmur3_32;
 use crate::values::units::Tokens;
 
+use super::caller;
 use super::forward::forward;
 use super::pool::PoolGauges;
 use super::request::{Asked, Kind};
@@ -58,6 +59,9 @@ impl Stream {
         body: &[u8],
         host: &mut dyn Host,
     ) -> Verdict {
+        if let Err(refusal) = caller::settle(&asked.caller, &worker.config.identity, body) {
+            return worker.refuse(refusal, host);
+        }
         let facts = match asked.kind {
             Kind::Body(api) => match facts(&worker.config, api, body) {
                 Ok(facts) => Some(facts),

@@ -122,6 +122,7 @@ impl Refusal {
     pub(super) fn denied(denial: Denial) -> Refusal {
         Refusal {
             authenticate: denial.authenticate,
+            retry_after: denial.retry_after,
             ..Refusal::new(denial.status, denial.code, denial.message)
         }
     }

@@ -53,7 +53,9 @@ impl Stream {
             Ok(kind) => kind,
             Err(refusal) => return worker.refuse(refusal, host),
         };
-        let body_follows = matches!(kind, Kind::Body(_)) && !end;
+        // Behind an upgrade there is no body that anybody could sign.
+        let signed = caller.needs_body() && !is_upgrade(&headers);
+        let body_follows = (matches!(kind, Kind::Body(_)) || signed) && !end;
         if body_follows || caller.pending.is_some() {
             let headers = match headers.size() {
                 ..=HELD_HEADER_BYTES => headers,
@@ -160,7 +162,7 @@ fn kind(config: &Config, headers: &Headers) -> Result<Kind, Refusal> {
     let path = headers.first(":path").unwrap_or_default();
     let method = headers.first(":method").unwrap_or_default();
     let api = Api::of_path(path).filter(|_| method == b"POST");
-    let upgrade = method == b"CONNECT" || headers.first("upgrade").is_some();
+    let upgrade = is_upgrade(headers);
     match (api, upgrade) {
         // A body behind an upgrade cannot be read, and a server that ignores the upgrade would read it.
         (Some(_), true) => Err(Refusal::upgrade()),
@@ -169,6 +171,10 @@ fn kind(config: &Config, headers: &Headers) -> Result<Kind, Refusal> {
         (None, false) => Ok(Kind::Plain),
         (Some(api), false) => readable(config, headers).map(|()| Kind::Body(api)),
     }
+}
+
+fn is_upgrade(headers: &Headers) -> bool {
+    headers.first(":method") == Some(b"CONNECT") || headers.first("upgrade").is_some()
 }
 
 /// Refuses, before any of it has come, a body that cannot be read.

@@ -16,6 +16,7 @@ use crate::values::clock::Instant;
 use crate::values::rng::Rng;
 
 use super::bearers::Bearers;
+use super::caller;
 use super::counter::Counter;
 use super::errand::{About, Errand, Reply};
 use super::lease::{Candidate, Role};
@@ -67,6 +68,7 @@ impl Worker {
             .map(|pool| PoolState::new(pool, member, changes, &mut rng, host))
             .collect();
         Candidate::prepare(host);
+        caller::prepare(&config.identity, host);
         let configuration = member.borrow_mut().begin();
         let bearers = config.identity.takes_bearers();
         Worker {

@@ -11,6 +11,12 @@ pub mod address;
 pub mod bearer;
 #[cfg(feature = "identity")]
 pub mod keys;
+#[cfg(feature = "identity")]
+pub mod nonces;
+#[cfg(feature = "identity")]
+pub mod signature;
+#[cfg(feature = "identity")]
+mod signature_input;
 
 use crate::config::{Config, Identity, Keys};
 use crate::values::headers::Headers;
@@ -20,6 +26,9 @@ use crate::values::headers::Headers;
 pub enum Outcome {
     /// It is this tenant.
     Tenant(String),
+    /// It is this tenant's, if its body is the one that was signed.
+    #[cfg(feature = "identity")]
+    NeedsBody(String, signature::Owed),
     /// It shows nothing.
     Anonymous,
     /// It must not pass.
@@ -37,6 +46,8 @@ pub struct Denial {
     pub message: &'static str,
     /// `WWW-Authenticate`, with 401.
     pub authenticate: Option<String>,
+    /// Seconds after which it is worth to try again.
+    pub retry_after: Option<u32>,
 }
 
 impl Denial {
@@ -48,6 +59,7 @@ impl Denial {
             code,
             message,
             authenticate: None,
+            retry_after: None,
         }
     }
 
@@ -65,6 +77,7 @@ impl Denial {
             code: "invalid_token",
             message,
             authenticate: Some(parts.concat()),
+            retry_after: None,
         }
     }
 
@@ -76,6 +89,8 @@ impl Denial {
             code: "identity_unavailable",
             message: "Who calls could not be checked, as the token's issuer did not answer; try again later.",
             authenticate: None,
+            // Key sets are asked for no more often.
+            retry_after: Some(10),
         }
     }
 
@@ -87,6 +102,7 @@ impl Denial {
             code,
             message,
             authenticate: Some(challenge(config)),
+            retry_after: None,
         }
     }
 }
@@ -106,6 +122,9 @@ fn challenge(config: &Identity) -> String {
     }
     if config.claim.is_some() || config.takes_bearers() || config.keys.as_ref().is_some_and(bears) {
         challenges.push("Bearer realm=\"junheng\"".to_owned());
+    }
+    if config.signatures.is_some() {
+        challenges.push("Signature realm=\"junheng\"".to_owned());
     }
     challenges.join(", ")
 }

@@ -70,6 +70,11 @@ impl Wasm {
         }
     }
 
+    /// All that the proxy keeps of what it was told: log lines, and metrics by their names.
+    pub fn told(&self) -> String {
+        format!("{:?} {:?}", self.host.logs(), self.host.metrics())
+    }
+
     /// What a worker's last callback cost.
     pub fn fuel_used(&mut self, worker: usize) -> u64 {
         self.vm(worker).fuel_used()

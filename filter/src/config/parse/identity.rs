@@ -1,9 +1,9 @@
 //! Who may call.
 
-use super::checks::{each, header_name, within};
+use super::checks::{each, header_name, name, unique, within};
 use super::{At, Result, bearer, wrong};
 use crate::config::wire;
-use crate::config::{Addresses, Identity, Keys};
+use crate::config::{Addresses, Identity, Keys, Secret, Signatures, SigningKey};
 use crate::values::cidr::Cidr;
 
 /// As many proxies as anybody puts in a row, and then some.
@@ -12,6 +12,11 @@ const RANGES: std::ops::RangeInclusive<usize> = 0..=4096;
 const KEYED_TENANTS: std::ops::RangeInclusive<usize> = 1..=1024;
 const KEYS_OF_TENANT: std::ops::RangeInclusive<usize> = 1..=16;
 const TENANT_BYTES: usize = 64;
+const SIGNING_KEYS: std::ops::RangeInclusive<usize> = 1..=1024;
+const SECRET_BYTES: std::ops::RangeInclusive<usize> = 32..=256;
+const NONCES: std::ops::RangeInclusive<u32> = 1024..=1_048_576;
+/// A hundred signed requests a second fill half of them; a megabyte of the proxy's memory when all are taken.
+const NONCES_DEFAULT: u32 = 65_536;
 
 pub(super) fn identity(written: &wire::Identity) -> Result<Identity> {
     let tenant_header = written.tenant_header.as_deref().map(header_name);
@@ -21,6 +26,12 @@ pub(super) fn identity(written: &wire::Identity) -> Result<Identity> {
         trusted_hops: within(written.trusted_hops, TRUSTED_HOPS, 0).at("trusted_hops")?,
         addresses: addresses(&written.addresses).at("addresses")?,
         keys: written.keys.as_ref().map(keys).transpose().at("keys")?,
+        signatures: written
+            .signatures
+            .as_ref()
+            .map(signatures)
+            .transpose()
+            .at("signatures")?,
         claim: claim.transpose().at("jwt_authn")?,
         issuers: bearer::issuers(&written.jwt).at("jwt")?,
         introspection: written
@@ -99,6 +110,37 @@ fn keys(written: &wire::Keys) -> Result<Keys> {
 fn keys_of_tenant(written: &wire::KeysOfTenant) -> Result<(String, Vec<[u8; 32]>)> {
     let digests = each(KEYS_OF_TENANT, &written.sha256, &|digest| sha256(digest));
     Ok((tenant(&written.tenant).at("tenant")?, digests.at("sha256")?))
+}
+
+fn signatures(written: &wire::Signatures) -> Result<Signatures> {
+    crypto()?;
+    let keys = each(SIGNING_KEYS, &written.keys, &signing_key).at("keys")?;
+    unique("id", keys.iter().map(|key| key.id.as_str())).at("keys")?;
+    Ok(Signatures {
+        keys,
+        nonces: within(written.nonces, NONCES, NONCES_DEFAULT).at("nonces")? as usize,
+    })
+}
+
+fn signing_key(written: &wire::SigningKey) -> Result<SigningKey> {
+    Ok(SigningKey {
+        id: name(&written.id).at("id")?,
+        tenant: tenant(&written.tenant).at("tenant")?,
+        secret: secret(&written.secret).at("secret")?,
+    })
+}
+
+fn secret(secret: &Secret) -> Result<Secret> {
+    let text = secret.reveal();
+    let visible = text.bytes().all(|byte| matches!(byte, b'!'..=b'~'));
+    match visible && SECRET_BYTES.contains(&text.len()) {
+        true => Ok(secret.clone()),
+        false => wrong(format!(
+            "is not of {} to {} visible ASCII characters; write what `openssl rand -hex 32` prints",
+            SECRET_BYTES.start(),
+            SECRET_BYTES.end()
+        )),
+    }
 }
 
 fn tenant(name: &str) -> Result<String> {

@@ -178,7 +178,7 @@ fn tenants_can_be_told(document: &wire::Document, pools: &[Pool], told: bool) ->
         }
         (None, None) => return Ok(()),
     };
-    wrong("no tenant can be told; set `identity.tenant_header`").at(&path)
+    wrong("no tenant can be told; set `identity.tenant_header`, or beside it `keys`, `signatures` or `jwt_authn`").at(&path)
 }
 
 /// Every model that is named, for the tables that keep something for each.
