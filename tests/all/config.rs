@@ -307,6 +307,39 @@ fn every_mistake_names_its_path_and_its_remedy() {
             with("/identity", json!({"tenant_header": ""})),
             "identity.tenant_header: \"\" is no header name",
         ),
+        (
+            with("/identity", json!({"trusted_hops": 17})),
+            "identity.trusted_hops: 17 is out of range; give 0 to 16",
+        ),
+        (
+            with(
+                "/identity",
+                json!({"addresses": {"deny": ["10.0.0.0/8", "10.0.0.1/8"]}}),
+            ),
+            "identity.addresses.deny[1]: \"10.0.0.1/8\" has bits behind its prefix; the range is \"10.0.0.0/8\"",
+        ),
+        (
+            with("/identity", json!({"addresses": {"allow": ["localhost"]}})),
+            "identity.addresses.allow[0]: \"localhost\" is no range of addresses; write one like",
+        ),
+        (
+            with("/identity", json!({"anonymous": "refuse"})),
+            "identity.anonymous: nobody is asked who they are",
+        ),
+        (
+            with(
+                "/identity",
+                json!({"jwt_authn": {"payload": "p", "claim": ""}}),
+            ),
+            "identity.jwt_authn.claim: \"\" is no name",
+        ),
+        (
+            with(
+                "/identity",
+                json!({"tenant_header": "x-t", "jwt_authn": {"payload": "p", "claim": "c"}}),
+            ),
+            "identity.tenant_header: is believed of anonymous callers only",
+        ),
     ];
     for (config, expected) in cases {
         let refusal = refusal(&config);
@@ -372,7 +405,7 @@ fn a_value_of_another_kind_is_refused_where_it_stands() {
         ),
         (
             with("/identity", json!({"tenant": "x"})),
-            "identity.tenant: unknown field `tenant`, expected `tenant_header`",
+            "identity.tenant: unknown field `tenant`, expected one of `tenant_header`, `trusted_hops`, `addresses`, `jwt_authn`, `anonymous`",
         ),
         (
             with("/upgrades", json!({"forward": null})),

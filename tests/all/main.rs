@@ -14,6 +14,7 @@ mod framing;
 mod gateway;
 mod guests;
 mod health;
+mod identity;
 mod in_flight;
 mod parser;
 mod refusals;

@@ -8,7 +8,7 @@ use std::ptr::{null, null_mut};
 use std::time::Duration;
 
 use crate::ports::{Kind, Meter, Stored, Version};
-use crate::values::clock::Instant;
+use crate::values::clock::{Instant, UnixTime};
 use crate::values::headers::Headers;
 
 /// A hostcall that did not succeed, with the ABI's number for why. Callers that cannot act on the number
@@ -289,9 +289,20 @@ pub fn call(upstream: &str, headers: &[(&str, &str)], timeout: Duration) -> Resu
 /// The monotonic clock. proxy-wasm's own time is the wall clock, which steps.
 pub fn now() -> Option<Instant> {
     const MONOTONIC: u32 = 1;
+    clock(MONOTONIC).map(Instant::from_nanos)
+}
+
+/// The wall clock.
+pub fn wall() -> Option<UnixTime> {
+    const REALTIME: u32 = 0;
+    const NANOS: u64 = 1_000_000_000;
+    clock(REALTIME).map(|nanos| UnixTime(nanos / NANOS))
+}
+
+fn clock(id: u32) -> Option<u64> {
     let mut nanos = 0;
     // SAFETY: the host writes `nanos`.
-    (unsafe { clock_time_get(MONOTONIC, 1, &mut nanos) } == 0).then(|| Instant::from_nanos(nanos))
+    (unsafe { clock_time_get(id, 1, &mut nanos) } == 0).then_some(nanos)
 }
 
 /// 64 random bits.

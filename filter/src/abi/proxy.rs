@@ -1,7 +1,7 @@
 //! The host's clock, metrics and shared data, as the flow asks for them.
 
 use crate::ports::{Host, Kind, Meter, Store, Stored, Version};
-use crate::values::clock::Instant;
+use crate::values::clock::{Instant, UnixTime};
 
 use super::hostcalls::{self, CAS_MISMATCH, Failed};
 
@@ -12,6 +12,14 @@ impl Host for Proxy {
     /// The clock's origin if the host has none: every duration is then zero, and no decision impossible.
     fn now(&mut self) -> Instant {
         hostcalls::now().unwrap_or_default()
+    }
+
+    fn wall(&mut self) -> Option<UnixTime> {
+        hostcalls::wall()
+    }
+
+    fn property(&mut self, path: &str) -> Option<Vec<u8>> {
+        hostcalls::property(path).ok()
     }
 
     fn define(&mut self, kind: Kind, name: &str) -> Option<Meter> {

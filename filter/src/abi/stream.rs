@@ -134,6 +134,12 @@ impl HttpStream {
                 .as_deref()
                 .map(|seconds| ("retry-after", seconds)),
         );
+        headers.extend(
+            refusal
+                .authenticate
+                .as_deref()
+                .map(|challenge| ("www-authenticate", challenge)),
+        );
         let details = format!("junheng_{}", refusal.code);
         if let Err(failed) = hostcalls::respond(refusal.status, &details, &headers, &refusal.json())
         {

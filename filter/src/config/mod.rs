@@ -5,6 +5,7 @@
 //! floor asks again. The other way, to check where a value is used, would let a mistake in a
 //! configuration show up in a request.
 
+mod identity;
 mod parse;
 mod read;
 mod wire;
@@ -12,6 +13,7 @@ mod wire;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub use identity::{Addresses, Identity};
 pub use parse::Error;
 pub use wire::{Algorithm, RetryOn, Upgrades, WhenNoneIsFit};
 
@@ -28,8 +30,8 @@ pub struct Config {
     pub models: Vec<String>,
     /// Every request header that a decision may depend on, in lower case, without duplicates.
     pub looked_at: Vec<String>,
-    /// The header that names the tenant, if one does.
-    pub tenant_header: Option<String>,
+    /// Who may call.
+    pub identity: Identity,
     /// The largest body that is read, in bytes.
     pub body_limit: usize,
     /// How many bytes of a prompt's text, from its start, make its key; 0 where no pool hashes prompts.

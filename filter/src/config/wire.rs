@@ -15,7 +15,7 @@ objects! {
         pub pools: Vec<Pool>,
         /// Rules, tried in order: the first that matches a request decides its pools; 1 to 1024.
         pub routes: Vec<Route>,
-        /// Who a caller is.
+        /// Who may call, and who a caller is.
         pub identity: Identity = default,
         /// Bounds on what a request may be.
         pub limits: Limits = default,
@@ -272,10 +272,34 @@ objects! {
         pub present: Option<bool>,
     }
 
-    /// Who a caller is.
+    /// Who may call, and who a caller is.
     pub struct Identity {
         /// A header that names the tenant. It is believed: something in front must set it, or remove the client's own.
         pub tenant_header: Option<String>,
+        /// How many trusted proxies in front of this one write `x-forwarded-for`, as Envoy's `xff_num_trusted_hops`: 0 to 16. 0 if absent: the client's address is what the proxy takes for it.
+        pub trusted_hops: Option<u8>,
+        /// From where requests may come.
+        pub addresses: Addresses = default,
+        /// The tenant as Envoy's `jwt_authn` filter, in front of this one, has verified it.
+        pub jwt_authn: Option<JwtAuthn>,
+        /// What becomes of a request that shows nothing of what is asked for here; `refuse` if absent.
+        pub anonymous: Option<Anonymous>,
+    }
+
+    /// A claim of a token that Envoy's `jwt_authn` filter has verified.
+    pub struct JwtAuthn {
+        /// The `payload_in_metadata` of its provider.
+        pub payload: String,
+        /// The claim whose text names the tenant.
+        pub claim: String,
+    }
+
+    /// From where requests may come: ranges like `10.0.0.0/8`, `2001:db8::/32` or `192.0.2.7`.
+    pub struct Addresses {
+        /// From these only; from anywhere if empty. At most 4096.
+        pub allow: Vec<String> = default,
+        /// Never from these, whatever `allow` says. At most 4096.
+        pub deny: Vec<String> = default,
     }
 
     /// Bounds on what a request may be.
@@ -296,6 +320,15 @@ objects! {
 }
 
 choices! {
+    /// What becomes of a request that shows nothing of its caller.
+    pub enum Anonymous {
+        /// It is answered 401.
+        #[default]
+        Refuse = "refuse",
+        /// It is let in, without a tenant or with the one that `tenant_header` names.
+        Allow = "allow",
+    }
+
     /// A choice of callers.
     pub enum Callers {
         /// Nobody.

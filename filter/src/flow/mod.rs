@@ -9,6 +9,7 @@
 //! decision testable without a proxy.
 
 mod audit;
+mod caller;
 mod counter;
 mod errand;
 mod forward;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::answer::UsageReader;
 use crate::balance::{Ask, Order};
-use crate::config::{Config, HashKey, ModelId, PoolId, RouteId, WhenNoneIsFit};
+use crate::config::{Config, HashKey, ModelId, PoolId, Readers, RouteId, WhenNoneIsFit};
 use crate::identity;
 use crate::ports::Host;
 use crate::report::decision::DroppedBy;
@@ -66,6 +66,7 @@ impl Stream {
             Kind::Realtime(_) | Kind::Plain => None,
         };
         let subject = Subject::new(&worker.config, asked, facts.as_ref());
+        self.shown = may_see_decisions(&worker.config, subject.tenant);
         match choose(worker, &subject, host) {
             Ok(choice) => {
                 let (forward, asks) = forward(worker, &choice, body, facts.as_ref());
@@ -86,6 +87,16 @@ fn facts(config: &Config, api: Api, body: &[u8]) -> Result<Facts, Refusal> {
     request::read(api, body, &limits).map_err(|error| Refusal::body(&error))
 }
 
+fn may_see_decisions(config: &Config, tenant: Option<&str>) -> bool {
+    match &config.decision_readers {
+        Readers::Nobody => false,
+        Readers::Everybody => true,
+        Readers::Tenants(readers) => {
+            tenant.is_some_and(|tenant| readers.iter().any(|reader| reader == tenant))
+        }
+    }
+}
+
 impl<'a> Subject<'a> {
     fn new(config: &Config, asked: &'a Asked, facts: Option<&'a Facts>) -> Subject<'a> {
         let (model, realtime) = match &asked.kind {
@@ -98,7 +109,10 @@ impl<'a> Subject<'a> {
             facts,
             model,
             realtime,
-            tenant: identity::tenant(config, &asked.headers),
+            tenant: match &asked.caller.tenant {
+                Some(proven) => Some(proven),
+                None => identity::believed(config, &asked.headers),
+            },
         }
     }
 

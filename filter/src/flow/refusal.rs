@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use crate::identity::Denial;
 use crate::request;
 use crate::values::units::Tokens;
 
@@ -21,6 +22,8 @@ pub struct Refusal {
     pub message: Cow<'static, str>,
     /// Seconds after which it is worth to try again.
     pub retry_after: Option<u32>,
+    /// What the caller has to show, for 401.
+    pub authenticate: Option<String>,
 }
 
 impl Refusal {
@@ -32,6 +35,7 @@ impl Refusal {
             param: error.param().map(str::to_owned),
             message: error.to_string().into(),
             retry_after: None,
+            authenticate: None,
         }
     }
 
@@ -114,6 +118,14 @@ impl Refusal {
         )
     }
 
+    /// The caller may not do this, or has not shown who it is.
+    pub(super) fn denied(denial: Denial) -> Refusal {
+        Refusal {
+            authenticate: denial.authenticate,
+            ..Refusal::new(denial.status, denial.code, denial.message)
+        }
+    }
+
     fn new(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Refusal {
         Refusal {
             status,
@@ -121,6 +133,7 @@ impl Refusal {
             param: None,
             message: message.into(),
             retry_after: None,
+            authenticate: None,
         }
     }
 

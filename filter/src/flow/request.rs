@@ -1,11 +1,11 @@
 //! A request's way in: its headers, then its body if the decision needs it.
 
-use crate::config::{Config, Readers, Upgrades};
-use crate::identity;
+use crate::config::{Config, Upgrades};
 use crate::ports::Host;
 use crate::request::Api;
 use crate::values::headers::Headers;
 
+use super::caller::{self, Caller};
 use super::verdict::{Refusal, Verdict};
 use super::{Stream, Worker};
 
@@ -18,6 +18,7 @@ const HELD_HEADER_BYTES: usize = 8 * 1024;
 pub(super) struct Asked {
     pub(super) headers: Headers,
     pub(super) kind: Kind,
+    pub(super) caller: Caller,
 }
 
 /// What can be known of a request.
@@ -39,7 +40,13 @@ impl Stream {
         end: bool,
         host: &mut dyn Host,
     ) -> Verdict {
-        self.shown = may_see_decisions(&worker.config, &headers);
+        let caller = match worker.config.identity.is_open() {
+            true => Caller::default(),
+            false => match caller::admit(worker, &headers, host) {
+                Ok(caller) => caller,
+                Err(refusal) => return worker.refuse(refusal, host),
+            },
+        };
         let kind = match kind(&worker.config, &headers) {
             Ok(kind) => kind,
             Err(refusal) => return worker.refuse(refusal, host),
@@ -52,10 +59,18 @@ impl Stream {
             if headers.size() > HELD_HEADER_BYTES {
                 return worker.refuse(Refusal::headers_too_large(HELD_HEADER_BYTES), host);
             }
-            self.asked = Some(Asked { headers, kind });
+            self.asked = Some(Asked {
+                headers,
+                kind,
+                caller,
+            });
             return Verdict::Hold;
         }
-        let asked = Asked { headers, kind };
+        let asked = Asked {
+            headers,
+            kind,
+            caller,
+        };
         self.decide(worker, &asked, &[], host)
     }
 
@@ -99,15 +114,6 @@ impl Stream {
     pub fn on_unreadable_request(&mut self, worker: &mut Worker, host: &mut dyn Host) -> Verdict {
         self.asked = None;
         worker.refuse(Refusal::unreadable(), host)
-    }
-}
-
-fn may_see_decisions(config: &Config, headers: &Headers) -> bool {
-    match &config.decision_readers {
-        Readers::Nobody => false,
-        Readers::Everybody => true,
-        Readers::Tenants(readers) => identity::tenant(config, headers)
-            .is_some_and(|tenant| readers.iter().any(|reader| reader == tenant)),
     }
 }
 

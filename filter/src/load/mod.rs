@@ -32,7 +32,6 @@
 //! [DCGM]: https://github.com/NVIDIA/dcgm-exporter/blob/main/etc/default-counters.csv
 //! [model server protocol]: https://github.com/kubernetes-sigs/gateway-api-inference-extension/tree/main/docs/proposals/003-model-server-protocol
 
-mod base64;
 mod json;
 mod names;
 pub mod orca;

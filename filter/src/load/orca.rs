@@ -11,7 +11,8 @@
 
 use thiserror::Error as ThisError;
 
-use super::base64;
+use crate::values::base64;
+
 use super::json;
 use super::protobuf::{Fields, Malformed, Value};
 use super::report::Report;

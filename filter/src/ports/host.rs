@@ -1,6 +1,6 @@
-//! The proxy: its clock and its meters.
+//! The proxy: its clocks, its meters, and what it knows of a stream.
 
-use crate::values::clock::Instant;
+use crate::values::clock::{Instant, UnixTime};
 
 use super::Store;
 
@@ -23,6 +23,13 @@ pub struct Meter(pub u32);
 pub trait Host: Store {
     /// The monotonic clock.
     fn now(&mut self) -> Instant;
+
+    /// The wall clock; `None` where the host has none. For what others have dated, and for nothing else.
+    fn wall(&mut self) -> Option<UnixTime>;
+
+    /// A property of the stream that is at work, by its path with a zero byte between the parts; `None` where
+    /// there is none. The dearest of calls: 1 to 3 us.
+    fn property(&mut self, path: &str) -> Option<Vec<u8>>;
 
     /// Defines, or finds again, the meter `name`; `None` where the host refuses.
     fn define(&mut self, kind: Kind, name: &str) -> Option<Meter>;

@@ -1,4 +1,5 @@
-//! What the flow may ask of the proxy it runs in: the time, meters, and what all workers share.
+//! What the flow may ask of the proxy it runs in: the time, meters, what all workers share, and what
+//! the proxy knows of a stream beside its headers.
 //!
 //! Everything else a flow needs is handed to it, and everything it wants done it returns. These are
 //! different: an in-flight count is shared by all workers, and it has to be read and stepped in the middle

@@ -1,7 +1,8 @@
 //! Time as the core sees it: readings of a monotonic clock, handed in by whoever calls.
 //!
-//! The wall clock never enters a decision: it steps when somebody sets it, and a breaker or a ramp
-//! that steps with it would open or close for no reason.
+//! The wall clock measures no duration: it steps when somebody sets it, and a breaker or a ramp
+//! that steps with it would open or close for no reason. It is read for what others have dated by theirs, and for
+//! nothing else.
 
 use std::time::Duration;
 
@@ -29,5 +30,16 @@ impl Instant {
     pub fn after(self, duration: Duration) -> Instant {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Instant(self.0.saturating_add(nanos))
+    }
+}
+
+/// A reading of the wall clock, in seconds since 1970 began in UTC: for what others have dated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixTime(pub u64);
+
+impl UnixTime {
+    /// Seconds between the two, whichever is the earlier.
+    pub const fn distance(self, other: UnixTime) -> u64 {
+        self.0.abs_diff(other.0)
     }
 }

@@ -1,5 +1,8 @@
-//! Values that every floor speaks in: units, the clock's readings, randomness, headers, a hash.
+//! Values that every floor speaks in: units, the clock's readings, randomness, headers, addresses, base64, a
+//! hash.
 
+pub mod base64;
+pub mod cidr;
 pub mod clock;
 pub mod headers;
 pub mod murmur3;

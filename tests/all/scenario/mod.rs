@@ -78,6 +78,8 @@ pub struct Refused {
     pub status: u16,
     /// `Retry-After`.
     pub retry_after: Option<String>,
+    /// `WWW-Authenticate`.
+    pub challenge: Option<String>,
     /// The body.
     pub json: Value,
 }
@@ -129,6 +131,8 @@ pub trait Proxy {
     fn advance(&mut self, by: Duration);
     /// Somebody sets the wall clock, by so many seconds.
     fn step_wall(&mut self, seconds: i64);
+    /// The proxy tells this of the streams that are opened from now on.
+    fn set_property(&mut self, path: &[&str], value: &[u8]);
 }
 
 /// A proxy of `workers` workers under `config`, which must be valid.

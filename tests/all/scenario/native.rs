@@ -11,7 +11,7 @@ use junheng::flow::{
     is_for_us, is_ours,
 };
 use junheng::ports::{Host, Kind, Meter, Store, Stored, Version};
-use junheng::values::clock::Instant;
+use junheng::values::clock::{Instant, UnixTime};
 use junheng::values::headers::Headers;
 use serde_json::Value;
 
@@ -86,6 +86,7 @@ impl Native {
             Verdict::Refuse(refusal) => Step::Refused(Refused {
                 status: refusal.status,
                 retry_after: refusal.retry_after.map(|seconds| seconds.to_string()),
+                challenge: refusal.authenticate.clone(),
                 json: serde_json::from_str(&refusal.json()).expect("a refusal is JSON"),
             }),
             Verdict::Forward(forward) => {
@@ -276,8 +277,15 @@ impl Proxy for Native {
             .map_or(0, |(_, value)| *value)
     }
 
-    /// There is no wall clock: the flow could not ask for it.
-    fn step_wall(&mut self, _seconds: i64) {}
+    fn step_wall(&mut self, seconds: i64) {
+        let stepped = &self.meters.stepped;
+        stepped.set(stepped.get() + seconds * 1_000_000_000);
+    }
+
+    fn set_property(&mut self, path: &[&str], value: &[u8]) {
+        let mut properties = self.meters.properties.borrow_mut();
+        properties.insert(path.join("\0"), value.to_vec());
+    }
 
     fn advance(&mut self, by: Duration) {
         let now = self.meters.now.get().after(by);
@@ -289,6 +297,10 @@ impl Proxy for Native {
 #[derive(Clone, Default)]
 struct Meters {
     now: Rc<Cell<Instant>>,
+    /// How far the wall clock was set forward, in nanoseconds.
+    stepped: Rc<Cell<i64>>,
+    /// Those of the stream at work.
+    properties: Rc<RefCell<BTreeMap<String, Vec<u8>>>>,
     values: Rc<RefCell<Vec<(String, i64)>>>,
     shared: Rc<RefCell<BTreeMap<String, Stored>>>,
 }
@@ -321,6 +333,15 @@ impl Store for Meters {
 impl Host for Meters {
     fn now(&mut self) -> Instant {
         self.now.get()
+    }
+
+    fn wall(&mut self) -> Option<UnixTime> {
+        let nanos = self.now.get().as_nanos() as i64 + self.stepped.get();
+        Some(UnixTime(nanos as u64 / 1_000_000_000))
+    }
+
+    fn property(&mut self, path: &str) -> Option<Vec<u8>> {
+        self.properties.borrow().get(path).cloned()
     }
 
     fn define(&mut self, _kind: Kind, name: &str) -> Option<Meter> {

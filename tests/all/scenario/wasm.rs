@@ -27,6 +27,8 @@ pub struct Wasm {
     vms: Vec<Option<Vm>>,
     /// Each stream's worker and its name there.
     streams: Vec<Option<(usize, VmStream)>>,
+    /// What is known of streams that are opened.
+    info: StreamInfo,
 }
 
 impl Wasm {
@@ -51,6 +53,7 @@ impl Wasm {
             clock,
             vms,
             streams: Vec::new(),
+            info: StreamInfo::default(),
         }
     }
 
@@ -133,6 +136,7 @@ fn step(vm: &mut Vm, id: VmStream, verdict: Verdict) -> Step {
         Verdict::Reply(reply) => Step::Refused(Refused {
             status: reply.status as u16,
             retry_after: reply.headers.text("retry-after").map(str::to_owned),
+            challenge: reply.headers.text("www-authenticate").map(str::to_owned),
             json: serde_json::from_slice(&reply.body).expect("a refusal is JSON"),
         }),
     }
@@ -140,8 +144,9 @@ fn step(vm: &mut Vm, id: VmStream, verdict: Verdict) -> Step {
 
 impl Proxy for Wasm {
     fn open(&mut self, worker: usize, headers: &[(&str, &str)], end: bool) -> (StreamId, Step) {
+        let info = self.info.clone();
         let vm = self.vm(worker);
-        let id = vm.open_stream(StreamInfo::default());
+        let id = vm.open_stream(info);
         let verdict = vm
             .request_headers(id, Headers::from_iter(headers.iter().copied()), end)
             .expect("no trap");
@@ -248,6 +253,11 @@ impl Proxy for Wasm {
 
     fn step_wall(&mut self, seconds: i64) {
         self.clock.step_wall(seconds * 1_000_000_000);
+    }
+
+    fn set_property(&mut self, path: &[&str], value: &[u8]) {
+        let path = path.iter().map(|&part| part.to_owned()).collect();
+        self.info.properties.insert(path, value.to_vec());
     }
 
     fn advance(&mut self, by: Duration) {

@@ -3,11 +3,12 @@
 
 mod checks;
 mod health;
+mod identity;
 mod place;
 mod pool;
 mod route;
 
-use checks::{each, header_name, unique, within};
+use checks::{each, unique, within};
 
 use super::read::{Json, Read};
 use super::wire;
@@ -100,19 +101,13 @@ pub(super) fn config(json: &[u8]) -> Result<Config> {
         })
         .collect();
     unique("name", routes.iter().map(|route| route.name.as_str())).at("routes")?;
-    let tenant_header = document
-        .identity
-        .tenant_header
-        .as_deref()
-        .map(header_name)
-        .transpose()
-        .at("identity.tenant_header")?;
-    tenants_can_be_told(&document, &pools, tenant_header.is_some())?;
+    let identity = identity::identity(&document.identity).at("identity")?;
+    tenants_can_be_told(&document, &pools, identity.tells_tenants())?;
     Ok(Config {
         models: models(&pools, &routes),
-        looked_at: looked_at(&pools, &routes, tenant_header.as_deref()),
+        looked_at: looked_at(&pools, &routes, identity.tenant_header.as_deref()),
         routes,
-        tenant_header,
+        identity,
         body_limit: within(document.limits.body_bytes, BODY_BYTES, BODY_BYTES_DEFAULT)
             .at("limits.body_bytes")? as usize,
         prompt_key_bytes: prompt_key_bytes(document.limits.prompt_key_bytes, &pools)

@@ -1,9 +1,12 @@
-//! Base64 as RFC 4648 §4 has it, for the binary load report.
+//! Base64 as RFC 4648 §4 has it: in binary load reports, in digests and signatures.
 //!
 //! Padding may be there or not: gRPC's implementations differ, and Envoy takes both.
 
-/// The bytes that `text` stands for, or where it stands for none.
-pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, usize> {
+/// The bytes that `text` stands for.
+///
+/// # Errors
+/// The place in `text` where it stands for none.
+pub fn decode(text: &[u8]) -> Result<Vec<u8>, usize> {
     let end = text.len().saturating_sub(padding(text));
     let digits = text.get(..end).unwrap_or_default();
     let mut bytes = Vec::with_capacity(end);

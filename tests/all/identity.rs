@@ -1,0 +1,158 @@
+//! Who may call: addresses, and what another filter has verified.
+
+use serde_json::{Value, json};
+
+use crate::on_both;
+use crate::scenario::{On, Proxy, Step, post, proxy};
+
+const SOURCE: [&str; 2] = ["source", "address"];
+
+/// A pool for each of two tenants and one for the rest, and who may call.
+fn config(identity: Value) -> Value {
+    let pool = |name: &str, port: u16| json!({"name": name, "endpoints": [{"address": format!("10.0.0.1:{port}")}]});
+    json!({
+        "pools": [pool("acme", 1), pool("globex", 2), pool("rest", 3)],
+        "routes": [
+            {"match": {"tenants": ["acme"]}, "pools": ["acme"]},
+            {"match": {"tenants": ["globex"]}, "pools": ["globex"]},
+            {"pools": ["rest"]}
+        ],
+        "identity": identity
+    })
+}
+
+/// The same where nobody has a tenant.
+fn tenantless(identity: Value) -> Value {
+    let endpoints = json!([{"address": "10.0.0.1:3"}]);
+    json!({
+        "pools": [{"name": "rest", "endpoints": endpoints}],
+        "routes": [{"pools": ["rest"]}],
+        "identity": identity
+    })
+}
+
+/// What becomes of a GET with more headers: the pool, or the code of the refusal.
+fn outcome(proxy: &mut dyn Proxy, more: &[(&str, &str)]) -> String {
+    let mut headers = vec![
+        (":method", "GET"),
+        (":path", "/v1/models"),
+        (":authority", "test"),
+    ];
+    headers.extend(more);
+    match proxy.open(0, &headers, true).1 {
+        Step::Forwarded(sent) => sent.pool().to_owned(),
+        Step::Refused(refused) => format!("{} {}", refused.status, refused.error("code")),
+        Step::Held => "held".to_owned(),
+    }
+}
+
+const NOT_ALLOWED: &str = "403 address_not_allowed";
+
+fn addresses_are_let_in_or_not_however_they_are_written(on: On) {
+    let lists = json!({"allow": ["10.0.0.0/8", "2001:db8::/32"], "deny": ["10.1.0.0/16", "::ffff:10.2.0.0/112"]});
+    let mut proxy = proxy(on, &tenantless(json!({"addresses": lists})), 1);
+    assert_eq!(
+        outcome(&mut *proxy, &[]),
+        NOT_ALLOWED,
+        "nobody tells from where"
+    );
+    for (address, told) in [
+        ("10.9.0.1:40000", "rest"),
+        ("10.1.0.1:40000", NOT_ALLOWED),
+        ("10.2.0.1:40000", NOT_ALLOWED),
+        ("11.0.0.1:40000", NOT_ALLOWED),
+        ("[2001:db8::1]:40000", "rest"),
+        ("[2001:db9::1]:40000", NOT_ALLOWED),
+        ("[::ffff:10.9.0.1]:40000", "rest"),
+        ("[::ffff:10.1.0.1]:40000", NOT_ALLOWED),
+        ("10.9.0.1:0", "rest"),
+        ("/run/client.sock", NOT_ALLOWED),
+    ] {
+        proxy.set_property(&SOURCE, address.as_bytes());
+        assert_eq!(outcome(&mut *proxy, &[]), told, "{address}");
+    }
+    // What a client writes itself counts for nothing.
+    assert_eq!(
+        outcome(&mut *proxy, &[("x-forwarded-for", "10.9.0.1")]),
+        NOT_ALLOWED
+    );
+}
+
+fn the_address_is_the_one_that_trusted_proxies_vouch_for(on: On) {
+    let one = [("x-forwarded-for", "203.0.113.9, 203.0.113.1, 192.0.2.5")];
+    let split = [
+        ("x-forwarded-for", "203.0.113.9"),
+        ("x-forwarded-for", "203.0.113.1,192.0.2.5"),
+    ];
+    let short = [("x-forwarded-for", "203.0.113.1")];
+    let broken = [("x-forwarded-for", "unknown, unknown, 192.0.2.5")];
+    for (hops, headers, address) in [
+        (0, &one[..], "192.0.2.77"),
+        (1, &one[..], "203.0.113.1"),
+        (2, &one[..], "203.0.113.9"),
+        (3, &one[..], "192.0.2.77"),
+        (1, &split[..], "203.0.113.1"),
+        (2, &split[..], "203.0.113.9"),
+        (1, &short[..], "192.0.2.77"),
+        (1, &broken[..], "192.0.2.77"),
+        (1, &[], "192.0.2.77"),
+    ] {
+        let identity = json!({"trusted_hops": hops, "addresses": {"allow": [address]}});
+        let mut proxy = proxy(on, &tenantless(identity), 1);
+        proxy.set_property(&SOURCE, b"192.0.2.77:40000");
+        assert_eq!(
+            outcome(&mut *proxy, headers),
+            "rest",
+            "{hops} hops, {headers:?}"
+        );
+    }
+}
+
+/// Envoy's own filter in front has verified a token; its claim is the tenant.
+fn the_claim_that_envoy_has_verified_names_the_tenant(on: On) {
+    let claim = [
+        "metadata",
+        "filter_metadata",
+        "envoy.filters.http.jwt_authn",
+        "payload",
+        "org",
+    ];
+    let identity = json!({"jwt_authn": {"payload": "payload", "claim": "org"}});
+    let mut strict = proxy(on, &config(identity), 1);
+    let refused = strict
+        .open(0, &post("/v1/chat/completions"), false)
+        .1
+        .refused();
+    assert_eq!(
+        (refused.status, refused.error("code")),
+        (401, "missing_credentials")
+    );
+    assert_eq!(
+        refused.challenge.as_deref(),
+        Some("Bearer realm=\"junheng\"")
+    );
+    strict.set_property(&claim, b"acme");
+    assert_eq!(outcome(&mut *strict, &[]), "acme");
+    // Not text, or a number, which is told as eight bytes.
+    for unfit in [&b""[..], b"\xff", &2f64.to_le_bytes()] {
+        strict.set_property(&claim, unfit);
+        assert_eq!(outcome(&mut *strict, &[]), "401 missing_credentials");
+    }
+
+    let identity = json!({
+        "jwt_authn": {"payload": "payload", "claim": "org"},
+        "anonymous": "allow",
+        "tenant_header": "x-tenant"
+    });
+    let mut lenient = proxy(on, &config(identity), 1);
+    assert_eq!(outcome(&mut *lenient, &[]), "rest");
+    assert_eq!(outcome(&mut *lenient, &[("x-tenant", "globex")]), "globex");
+    lenient.set_property(&claim, b"acme");
+    assert_eq!(outcome(&mut *lenient, &[("x-tenant", "globex")]), "acme");
+}
+
+on_both! {
+    addresses_are_let_in_or_not_however_they_are_written
+    the_address_is_the_one_that_trusted_proxies_vouch_for
+    the_claim_that_envoy_has_verified_names_the_tenant
+}
