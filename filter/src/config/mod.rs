@@ -7,6 +7,7 @@
 
 mod identity;
 mod parse;
+mod quota;
 mod read;
 mod wire;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub use identity::{Addresses, Identity};
 pub use parse::Error;
+pub use quota::{Budget, KeyPart, Quota};
 pub use wire::{Algorithm, RetryOn, Upgrades, WhenNoneIsFit};
 
 use crate::values::units::{Tokens, Weight};
@@ -32,6 +34,8 @@ pub struct Config {
     pub looked_at: Vec<String>,
     /// Who may call.
     pub identity: Identity,
+    /// How much, and by whom.
+    pub quotas: Vec<Quota>,
     /// The largest body that is read, in bytes.
     pub body_limit: usize,
     /// How many bytes of a prompt's text, from its start, make its key; 0 where no pool hashes prompts.
