@@ -18,6 +18,7 @@ mod loads;
 mod member;
 mod place;
 mod pool;
+mod quota;
 mod refusal;
 mod request;
 mod response;

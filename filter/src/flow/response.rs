@@ -11,7 +11,9 @@ use crate::report::metrics::StatusClass;
 use crate::values::headers::Headers;
 
 use super::pool::PoolState;
+use super::quota;
 use super::stream::Placed;
+use super::verdict::DECISION;
 use super::watch::{Seen, Verdict};
 use super::{Stream, Worker};
 
@@ -49,15 +51,21 @@ pub enum EndedBy {
 }
 
 impl Stream {
-    /// The response's headers are there. Returns the decision, for a caller who may see it.
+    /// The response's headers are there. Returns what the client gets beside them: what is left of its limits, and the
+    /// decision if it may see it.
     pub fn on_response_headers(
         &mut self,
         worker: &mut Worker,
         start: ResponseStart<'_>,
         host: &mut dyn Host,
-    ) -> Option<String> {
-        let placed = self.placed.as_mut()?;
-        let pool = worker.pools.get_mut(placed.pool.0)?;
+    ) -> Vec<(&'static str, String)> {
+        let Some(placed) = self.placed.as_mut() else {
+            return Vec::new();
+        };
+        let told = quota::on_response(worker, placed, &start, host);
+        let Some(pool) = worker.pools.get_mut(placed.pool.0) else {
+            return told;
+        };
         placed.status = Some(start.status);
         placed.learning.take_if(|_| start.status >= 300);
         placed.unasked.take_if(|_| !is_readable_stream(&start));
@@ -70,9 +78,12 @@ impl Stream {
         if start.origin == Origin::Endpoint {
             read_load(placed.carrier, pool, start.headers, host);
         }
-        self.shown
+        let decision = self
+            .shown
             .then(|| decision(&worker.config, placed, start.attempts))
-            .flatten()
+            .flatten();
+        let decision = decision.map(|decision| (DECISION, decision));
+        told.into_iter().chain(decision).collect()
     }
 
     /// Whether the request was sent to an endpoint, and has not ended.
@@ -82,9 +93,13 @@ impl Stream {
 
     /// Whether the next piece of the response's body is wanted, bytes and all.
     pub fn wants_response_body(&self) -> bool {
-        self.placed
-            .as_ref()
-            .is_some_and(|placed| placed.learning.is_some() || placed.unasked.is_some())
+        self.placed.as_ref().is_some_and(|placed| {
+            let metered = placed
+                .reserved
+                .as_ref()
+                .is_some_and(|reserved| reserved.is_metered());
+            metered || placed.learning.is_some() || placed.unasked.is_some()
+        })
     }
 
     /// Whether the response's body may be changed on its way: then its length is not what its headers say.
@@ -140,6 +155,9 @@ impl Stream {
     pub fn on_unreadable_response(&mut self) -> Option<Vec<u8>> {
         let placed = self.placed.as_mut()?;
         placed.learning = None;
+        if let Some(reserved) = placed.reserved.as_mut() {
+            reserved.on_unreadable();
+        }
         let unasked = placed.unasked.take()?;
         Some(unasked.give_up()).filter(|held| !held.is_empty())
     }
@@ -151,7 +169,31 @@ impl Stream {
         if let Some(learning) = placed.learning.as_mut() {
             learning.usage.feed(piece);
         }
+        if let Some(reserved) = placed.reserved.as_mut() {
+            reserved.on_relayed(piece);
+        }
         placed.unasked.as_mut()?.pass(piece, end)
+    }
+
+    /// Whether [`Stream::on_due`] is wanted, for what the last piece of the body brought.
+    pub fn is_due(&self) -> bool {
+        let reserved = self
+            .placed
+            .as_ref()
+            .and_then(|placed| placed.reserved.as_ref());
+        reserved.is_some_and(|reserved| reserved.is_due())
+    }
+
+    /// Charges limits for what was relayed beyond what was reserved, and keeps what is reserved from being given up
+    /// for lost.
+    pub fn on_due(&mut self, worker: &mut Worker, host: &mut dyn Host) {
+        let reserved = self
+            .placed
+            .as_mut()
+            .and_then(|placed| placed.reserved.as_mut());
+        if let Some(reserved) = reserved {
+            quota::charge(worker, reserved, host);
+        }
     }
 
     /// Whether the response has begun and not come to its end: then [`Stream::on_end`] wants to know by whom.
@@ -194,6 +236,7 @@ fn settle(mut placed: Placed, worker: &mut Worker, by: EndedBy, host: &mut dyn H
             pool.endpoints.view_mut().on_answer(placed.carrier);
         }
     }
+    quota::settle(worker, placed.reserved, placed.status, host);
     let Some(learning) = placed.learning else {
         return;
     };

@@ -7,6 +7,7 @@ use crate::report::decision::DroppedBy;
 use crate::values::clock::Instant;
 use crate::values::units::Tokens;
 
+use super::quota::Reservation;
 use super::request::Asked;
 
 /// One request and its response.
@@ -48,6 +49,8 @@ pub(super) struct Placed {
     pub(super) learning: Option<Learning>,
     /// Takes the usage out of the response that was asked for on the caller's behalf.
     pub(super) unasked: Option<Box<Unasked>>,
+    /// What limits it has taken from, where there are any.
+    pub(super) reserved: Option<Box<Reservation>>,
     /// The response's status, once there is one.
     pub(super) status: Option<u16>,
     /// Whether the first byte of the response's body has come.

@@ -28,6 +28,8 @@ use super::rate::Rate;
 
 /// How long a hold is kept at least that nobody renews: longer than an answer is silent.
 pub const TERM: Duration = Duration::from_secs(300);
+/// How often a hold is renewed while its answer passes.
+pub const RENEWAL: Duration = Duration::from_secs(150);
 
 /// A budget's state. A fresh one is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -13,9 +13,9 @@ mod bucket;
 mod rate;
 mod table;
 
-pub use bucket::{Bucket, Hold, Refused};
-pub use rate::Rate;
-pub use table::{Costs, Holds, Key, Left, Place, Rates, Reserved, Table};
+pub use bucket::{Bucket, Hold, RENEWAL, Refused};
+pub use rate::{Rate, seconds};
+pub use table::{BUDGETS, Costs, Holds, Key, Left, Place, Rates, Reserved, Table};
 
 #[cfg(test)]
 mod reference;

@@ -71,7 +71,7 @@ impl Rate {
 }
 
 /// A time in whole seconds, rounded up: who comes sooner comes in vain.
-pub(crate) fn seconds(time: Duration) -> u64 {
+pub fn seconds(time: Duration) -> u64 {
     time.as_secs()
         .saturating_add(u64::from(time.subsec_nanos() > 0))
 }
