@@ -11,7 +11,8 @@ use crate::scenario::module;
 
 const BODY: &[u8] =
     br#"{"model":"m","messages":[{"role":"user","content":"Why is the sky blue?"}],"stream":true}"#;
-const ANSWER: &[u8] = br#"{"choices":[],"usage":{"prompt_tokens":12,"completion_tokens":3}}"#;
+const ANSWER: &[u8] =
+    b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":12,\"completion_tokens\":3}}\n\n";
 
 fn config() -> Value {
     json!({
@@ -49,8 +50,15 @@ fn live(vm: &mut Vm, headers: Headers, body: &[u8]) -> Result<(), harness::host:
             &["upstream", "request_attempt_count"],
             1u64.to_le_bytes(),
         );
-        vm.response_headers(stream, Headers::from_iter([(":status", "200")]), false)?;
-        vm.response_body(stream, ANSWER, true)?;
+        let head = [
+            (":status", "200"),
+            ("content-type", "text/event-stream"),
+            ("content-length", "9"),
+        ];
+        vm.response_headers(stream, Headers::from_iter(head), false)?;
+        let (start, rest) = ANSWER.split_at(ANSWER.len() / 2);
+        vm.response_body(stream, start, false)?;
+        vm.response_body(stream, rest, true)?;
     }
     vm.close(stream)
 }
@@ -120,11 +128,16 @@ fn no_hostcall_that_fails_can_trap_the_vm() {
     let bodies: [&[u8]; 4] = [BODY, b"", b"{", br#"{"model":"z","messages":[]}"#];
     for seed in 0..10_000u64 {
         let rate = [0.02, 0.1, 0.3, 0.8][seed as usize % 4];
-        let host = host(Options {
+        let mut config = config();
+        // Every other one asks for usage, and so has an answer to change.
+        config["routes"][0]["stream_usage"] = json!(seed / 4 % 2 == 0);
+        let options = Options {
             faults: Faults::random(seed, rate),
             seed,
+            plugin_configuration: config.to_string().into_bytes(),
             ..Options::default()
-        });
+        };
+        let host = Host::new(&module(), options);
         match host.start_vm() {
             Ok(mut vm) => {
                 let mut rng = Rng::new(seed);

@@ -17,6 +17,7 @@ on_both! {
     without_an_endpoint_nothing_is_taken
     a_stream_cut_at_any_event_is_charged_what_was_relayed
     more_than_was_reserved_is_charged_while_it_passes
+    a_stream_is_cut_where_its_limit_says_so
     an_answer_that_does_not_tell_its_usage_is_charged_by_estimate_and_counted
     an_answer_that_cannot_be_read_is_charged_as_it_was_reserved
     a_client_that_leaves_before_the_answer_pays_for_its_input
@@ -246,7 +247,7 @@ fn without_an_endpoint_nothing_is_taken(on: On) {
 fn event(text: &str) -> String {
     format!(
         "data: {}\n\n",
-        json!({"choices": [{"index": 0, "delta": {"content": text}}]})
+        json!({"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": text}}]})
     )
 }
 
@@ -290,6 +291,35 @@ fn more_than_was_reserved_is_charged_while_it_passes(on: On) {
     );
     proxy.close(stream);
     assert_eq!(left(proxy), 10_000 - 507);
+}
+
+fn a_stream_is_cut_where_its_limit_says_so(on: On) {
+    let quotas = json!([{"name": "team", "default_output": 20, "cut_streams": true, "tokens": {"limit": 1000, "per": "1h"}}]);
+    let proxy = &mut *proxy(on, &config(quotas), 1);
+    let body =
+        json!({"model": "m", "stream": true, "messages": [{"role": "user", "content": "hello"}]});
+    let (stream, _) = proxy.open(0, &post("/v1/chat/completions"), false);
+    assert!(is_sent(&proxy.body(
+        stream,
+        body.to_string().as_bytes(),
+        true
+    )));
+    proxy.respond_with(stream, 200, 1, &[("content-type", "text/event-stream")]);
+    let mut relayed = Vec::new();
+    for _ in 0..50 {
+        relayed.extend(proxy.respond_body(stream, event(" token").as_bytes(), false));
+    }
+    proxy.close(stream);
+    let relayed = String::from_utf8(relayed).expect("UTF-8");
+    assert!(
+        relayed.contains("\"finish_reason\":\"length\"") && relayed.ends_with("data: [DONE]\n\n"),
+        "{relayed}"
+    );
+    let charged = 1000 - left(proxy);
+    assert!(
+        charged <= INPUT + 20 && charged >= INPUT + relayed.matches(" token").count() as u32,
+        "{charged}"
+    );
 }
 
 fn an_answer_that_does_not_tell_its_usage_is_charged_by_estimate_and_counted(on: On) {

@@ -190,7 +190,45 @@ fn what_was_held_back_goes_out_at_the_end(on: On) {
     proxy.close(stream);
 }
 
+/// The prompt's tokens that the upstream told are learned from, whether the client saw them or not.
+fn what_is_taken_out_still_corrects_the_estimate(on: On) {
+    let mut config = config();
+    config["decision_header"] = json!({"callers": "all"});
+    config["pools"][0]["models"] = json!(["m"]);
+    config["routes"] = json!([{"stream_usage": true, "pools": ["p"]}]);
+    let mut proxy = proxy(on, &config, 1);
+    let body = json!({"model": "m", "stream": true, "messages": [{"role": "user", "content": "a plain sentence of words ".repeat(40)}]});
+    let mut estimates = Vec::new();
+    for _ in 0..200 {
+        let (stream, step) = chat(&mut *proxy, &body);
+        step.sent();
+        let headers = [("content-type", "text/event-stream")];
+        let (_, decision) = proxy
+            .respond_with(stream, 200, 1, &headers)
+            .pop()
+            .expect("a decision");
+        let input = decision
+            .split("input=")
+            .nth(1)
+            .and_then(|rest| rest.split(',').next());
+        let input: u32 = input
+            .and_then(|input| input.parse().ok())
+            .expect("an estimate");
+        estimates.push(input);
+        let usage = json!({"choices": [], "usage": {"prompt_tokens": estimates[0] * 2}});
+        let event = format!("data: {usage}\n\n");
+        assert_eq!(proxy.respond_body(stream, event.as_bytes(), true), b"");
+        proxy.close(stream);
+    }
+    let (first, last) = (estimates[0], estimates[199]);
+    assert!(
+        (first * 2).abs_diff(last) * 10 <= first * 2,
+        "{first}, then {last}"
+    );
+}
+
 on_both! {
+    what_is_taken_out_still_corrects_the_estimate
     usage_is_asked_for_where_the_rule_says_so
     the_event_is_taken_out_again_at_every_event_and_line_end
     the_event_is_taken_out_again_wherever_it_is_cut

@@ -185,7 +185,8 @@ impl HttpStream {
         }
     }
 
-    /// The response ends in trailers.
+    /// The response ends in trailers. What was held back of its body can no longer be written: a stream that ends
+    /// so within an event, which is none then, ends without that.
     pub fn response_trailers(&mut self) {
         self.stream.on_response_complete();
     }
@@ -210,6 +211,7 @@ impl HttpStream {
         }
     }
 
+    #[inline(never)]
     fn read_response_body(&mut self, size: usize, end: bool) {
         let piece = match size {
             0 => Ok(Vec::new()),

@@ -13,6 +13,8 @@ pub enum Node {
     Root,
     /// OpenAI's `choices`.
     Choices,
+    /// One of them.
+    Choice,
     /// What the model says: a text, or what holds such.
     Said,
     /// What stands around an answer in an event: Anthropic's `message`, the `response` of OpenAI's Responses.
@@ -21,11 +23,11 @@ pub enum Node {
     Usage,
     /// The kind of event.
     Kind,
-    /// A number of a usage report.
+    /// A number of a usage report, or of a choice.
     Number(Field),
 }
 
-/// The numbers of a usage report that are read.
+/// The numbers that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
     /// All of the input.
@@ -36,6 +38,8 @@ pub enum Field {
     Cached,
     /// All of the output.
     Output,
+    /// Which of several answers a choice belongs to.
+    Index,
 }
 
 /// The longest name in the table: `cache_creation_input_tokens`.
@@ -54,11 +58,16 @@ const ROOT: Table = &[
     ("response", Node::Envelope),
 ];
 
+const CHOICE: Table = &[
+    ("index", Node::Number(Field::Index)),
+    ("delta", Node::Said),
+    ("message", Node::Said),
+    ("text", Node::Said),
+];
+
 const ENVELOPE: Table = &[("usage", Node::Usage)];
 
 const SAID: Table = &[
-    ("delta", Node::Said),
-    ("message", Node::Said),
     ("content", Node::Said),
     ("text", Node::Said),
     ("refusal", Node::Said),
@@ -88,6 +97,7 @@ impl Node {
     pub fn field(self, name: &[u8]) -> Node {
         let table = match self {
             Node::Root => ROOT,
+            Node::Choice => CHOICE,
             Node::Envelope => ENVELOPE,
             Node::Said => SAID,
             Node::Usage => USAGE,
@@ -100,7 +110,8 @@ impl Node {
     /// What the items of an array in this place are.
     pub fn item(self) -> Node {
         match self {
-            Node::Choices | Node::Said => Node::Said,
+            Node::Choices => Node::Choice,
+            Node::Said => Node::Said,
             _ => Node::Other,
         }
     }
@@ -108,7 +119,7 @@ impl Node {
     /// Whether an object here, or an array, holds something of interest.
     pub fn opens(self, object: bool) -> bool {
         match self {
-            Node::Root | Node::Envelope | Node::Usage => object,
+            Node::Root | Node::Choice | Node::Envelope | Node::Usage => object,
             Node::Choices => !object,
             Node::Said => true,
             Node::Other | Node::Kind | Node::Number(_) => false,

@@ -5,6 +5,7 @@
 //! that it is JSON: what an upstream gets wrong its client will see, and here it must do no more harm than a wrong count.
 
 use super::fields::{Field, NAME, Node};
+use crate::text::lanes::{BLOCK, Block};
 use crate::text::stops::Stops;
 
 /// What goes by.
@@ -121,6 +122,15 @@ impl JsonReader {
                         self.between(byte, false, take);
                     }
                 }
+                Place::Between(_) if self.skipped > 0 => {
+                    at = bracket(piece, at);
+                    match piece.get(at) {
+                        Some(b'"') => self.place = Place::String(Text::Other),
+                        Some(b'{' | b'[') => self.skipped = self.skipped.saturating_add(1),
+                        Some(_) => self.close(take),
+                        None => {}
+                    }
+                }
                 Place::Between(named) => self.between(byte, named, take),
             }
             at = at.wrapping_add(1);
@@ -142,7 +152,7 @@ impl JsonReader {
     }
 
     fn comma(&mut self) {
-        self.place = Place::Between(self.skipped == 0 && self.inner.object);
+        self.place = Place::Between(self.inner.object);
         if !self.inner.object {
             self.next = self.inner.node.item();
         }
@@ -150,11 +160,8 @@ impl JsonReader {
 
     /// A value begins with `byte`.
     fn value(&mut self, byte: u8, take: &mut dyn FnMut(Token<'_>)) {
-        let next = match self.skipped {
-            0 => self.next,
-            _ => Node::Other,
-        };
-        if self.skipped == 0 && self.inner.node == Node::Choices {
+        let next = self.next;
+        if self.inner.node == Node::Choices {
             take(Token::Choice);
         }
         self.place = match (byte, next) {
@@ -341,4 +348,21 @@ impl JsonReader {
         }
         self.length = end;
     }
+}
+
+/// The first quote or bracket of `text` at `at` or behind it; its length if there is none. The vectors of an
+/// embedding are long, and nothing else in them matters.
+#[inline(never)]
+fn bracket(text: &[u8], mut at: usize) -> usize {
+    for chunk in text.get(at..).unwrap_or_default().chunks(BLOCK) {
+        let bits = Block::load(chunk).bits(|x| {
+            let square = x.is(b'[').or(x.is(b']'));
+            square.or(x.is(b'{')).or(x.is(b'}')).or(x.is(b'"'))
+        });
+        if bits != 0 {
+            return at.wrapping_add(bits.trailing_zeros() as usize);
+        }
+        at = at.wrapping_add(chunk.len());
+    }
+    text.len()
 }

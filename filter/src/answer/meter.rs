@@ -25,14 +25,24 @@ pub enum Form {
 
 impl Form {
     /// The form that a `content-type` names; `None` for one that nothing is read of.
+    #[inline(never)]
     pub fn of(content_type: &[u8]) -> Option<Form> {
-        let kind = content_type.split(|byte| *byte == b';').next()?;
-        match kind.trim_ascii() {
-            kind if kind.eq_ignore_ascii_case(b"text/event-stream") => Some(Form::Events),
-            kind if kind.eq_ignore_ascii_case(b"application/json") => Some(Form::Json),
-            _ => None,
+        if names(content_type, b"text/event-stream") {
+            Some(Form::Events)
+        } else if names(content_type, b"application/json") {
+            Some(Form::Json)
+        } else {
+            None
         }
     }
+}
+
+/// Whether `content_type` is `kind`, given in lower case, whatever its parameters.
+#[inline(never)]
+fn names(content_type: &[u8], kind: &[u8]) -> bool {
+    let mut letters = content_type.iter().map(u8::to_ascii_lowercase);
+    let same = kind.iter().all(|letter| letters.next() == Some(*letter));
+    same && matches!(letters.next(), None | Some(b';' | b' ' | b'\t'))
 }
 
 /// What an answer has used, as its upstream tells it; the numbers that it told last.
@@ -78,6 +88,8 @@ struct Said {
     text: Flowing,
     /// Strings of it that were not empty.
     pieces: u32,
+    /// How many choices it gave.
+    choices: u32,
     usage: Option<Usage>,
     /// The estimate when the output was reported last.
     reported_at: Tokens,
@@ -103,6 +115,8 @@ pub struct Event {
     pub choice: bool,
     /// Whether it reports usage.
     pub usage: bool,
+    /// Whether there is text in it.
+    pub says: bool,
 }
 
 const DONE: &[u8] = b"[DONE]";
@@ -168,6 +182,16 @@ impl Meter {
         None
     }
 
+    /// What the answer's bytes are.
+    pub(super) fn form(&self) -> Form {
+        self.form
+    }
+
+    /// How many choices the answer gave so far.
+    pub(super) fn choices(&self) -> u32 {
+        self.said.choices
+    }
+
     /// What the event that is not at its end has shown.
     pub(super) fn unfinished(&self) -> Event {
         self.this
@@ -188,7 +212,10 @@ impl Meter {
                 this.usage = true;
                 said.report();
             }
-            token => said.hear(token),
+            token => {
+                this.says |= token == Token::Begins;
+                said.hear(token);
+            }
         });
     }
 }
@@ -223,6 +250,7 @@ impl Said {
                     Field::Input => open.input = Some(number),
                     Field::Cached => open.cached = open.cached.saturating_add(number),
                     Field::Output => open.output = Some(number),
+                    Field::Index => self.choices = self.choices.max(number.saturating_add(1)),
                 }
             }
             Token::Choices | Token::Choice | Token::UsageEnd | Token::End => {}

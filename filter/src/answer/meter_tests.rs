@@ -11,7 +11,7 @@ const CHAT: &str = "\u{feff}: hello\n\ndata: {\"id\":\"c\",\"choices\":[{\"index
     data:{\"choices\":[{\"delta\":{\"content\":\" \\\"\\ud83d\\ude00\\n\\\"\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"usage\\\":{\\\"completion_tokens\\\":0}}\"}}]}}]}\n\n";
 const CHATTED: &str = "Grün \"😀\n\"f{\"usage\":{\"completion_tokens\":0}}";
 const USAGE: &str = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":21,\"completion_tokens\": 7 ,\"total_tokens\":28,\"completion_tokens_details\":{\"completion_tokens\":3}}}\n\n";
-const MESSAGES: &str = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"content\":[],\"usage\":{\"input_tokens\":25,\"cache_creation_input_tokens\":100,\"cache_read_input_tokens\":1000,\"cache_creation\":{\"ephemeral_5m_input_tokens\":100},\"output_tokens\":1}}}\n\n\
+const MESSAGES: &str = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"content\":[],\"usage\":{\"input_tokens\":25,\"cache_creation_input_tokens\":100,\"cache_read_input_tokens\": 1000 ,\"cache_creation\":{\"ephemeral_5m_input_tokens\":100},\"output_tokens\":1}}}\n\n\
     event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"Hello\"}}\n\n\
     event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"{\\\"a\\\":\"}}\n\n";
 const DELTA: &str = "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\n\
@@ -61,7 +61,7 @@ fn answers() -> Vec<(String, Form, Told)> {
             (None, 0, "one two", true),
         ),
         (
-            r#"{"data":[{"embedding":[0.5]}],"usage":{"prompt_tokens":8,"total_tokens":8}}"#,
+            r#"{"data":[{"embedding":[0.5,-1e-3],"x":"]}\"[","usage":{"prompt_tokens":1}},[[{"usage":{}}]]],"usage":{"prompt_tokens":8,"total_tokens":8}}"#,
             Form::Json,
             (Some(8), 0, "", true),
         ),

@@ -2,15 +2,17 @@
 //!
 //! Two readers. [`UsageReader`] is for every answer: it looks for one number and leaves all else alone. [`Meter`]
 //! is for answers that somebody has to pay for: it follows each event, counts the text in it, and knows at every byte what
-//! the client has got.
+//! the client has got. [`Relay`] is a meter that changes what passes: takes out the event with the usage, ends a
+//! stream at its budget.
 
+mod ending;
 mod events;
 mod fields;
 mod json;
 mod meter;
-mod unasked;
+mod relay;
 mod usage;
 
 pub use meter::{Form, Meter, Relayed, Usage};
-pub use unasked::Unasked;
+pub use relay::Relay;
 pub use usage::UsageReader;

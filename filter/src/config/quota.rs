@@ -19,6 +19,8 @@ pub struct Quota {
     pub tokens: Option<Budget>,
     /// The output that is reserved for a request which declares no bound.
     pub default_output: u32,
+    /// Whether a stream ends where its output goes beyond what was reserved.
+    pub cut_streams: bool,
     /// How many callers have a budget of their own at once.
     pub callers: u32,
 }

@@ -318,6 +318,8 @@ objects! {
         pub tokens: Option<Budget>,
         /// The output tokens to reserve for a request that declares no bound; 1024 if absent.
         pub default_output: Option<u32>,
+        /// `true` ends a stream, with `finish_reason: "length"`, where its output goes beyond what was reserved for it; `false` if absent.
+        pub cut_streams: Option<bool>,
         /// How many callers have a budget of their own at once, about; the others share some: 8 to 262144; 8192 if absent.
         pub callers: Option<u32>,
     }

@@ -48,7 +48,7 @@ pub(super) struct Choice {
     models: [Option<ModelId>; 2],
     input: Option<Tokens>,
     /// What limits it has taken from.
-    reserved: Option<Box<Reservation>>,
+    pub(super) reserved: Option<Box<Reservation>>,
     sent: Instant,
 }
 
@@ -74,7 +74,7 @@ impl Stream {
             Ok(choice) => {
                 let (forward, asks) = forward(worker, &choice, body, facts.as_ref());
                 let mut placed = placed(worker, choice, facts.as_ref(), host);
-                placed.unasked = asks.then(Box::default);
+                placed.unasked_usage = asks;
                 self.placed = Some(placed);
                 Verdict::Forward(forward)
             }
@@ -347,8 +347,9 @@ fn placed(
         input: choice.input,
         output: facts.and_then(|facts| facts.max_output),
         dropped: choice.dropped,
-        unasked: None,
         reserved: choice.reserved,
+        unasked_usage: false,
+        relay: None,
         learning: facts.and_then(|facts| learning(worker, facts, choice.models)),
         status: None,
         begun: false,

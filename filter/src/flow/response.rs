@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::answer::Form;
+use crate::answer::{Form, Relay};
 use crate::config::Config;
 use crate::load::{orca, weight};
 use crate::ports::Host;
@@ -11,7 +11,7 @@ use crate::report::metrics::StatusClass;
 use crate::values::headers::Headers;
 
 use super::pool::PoolState;
-use super::quota;
+use super::quota::{self, Answer};
 use super::stream::Placed;
 use super::verdict::DECISION;
 use super::watch::{Seen, Verdict};
@@ -68,7 +68,13 @@ impl Stream {
         };
         placed.status = Some(start.status);
         placed.learning.take_if(|_| start.status >= 300);
-        placed.unasked.take_if(|_| !is_readable_stream(&start));
+        let counts = placed
+            .reserved
+            .as_ref()
+            .is_some_and(|reserved| reserved.counts());
+        if placed.unasked_usage || counts {
+            placed.relay = relay(&start, placed);
+        }
         if start.origin != Origin::Proxy {
             follow_retries(placed, pool, start.attempts, host);
             if let Some(verdict) = verdict(&start) {
@@ -93,20 +99,18 @@ impl Stream {
 
     /// Whether the next piece of the response's body is wanted, bytes and all.
     pub fn wants_response_body(&self) -> bool {
-        self.placed.as_ref().is_some_and(|placed| {
-            let metered = placed
-                .reserved
-                .as_ref()
-                .is_some_and(|reserved| reserved.is_metered());
-            metered || placed.learning.is_some() || placed.unasked.is_some()
-        })
+        self.placed
+            .as_ref()
+            .is_some_and(|placed| placed.learning.is_some() || placed.relay.is_some())
     }
 
     /// Whether the response's body may be changed on its way: then its length is not what its headers say.
     pub fn changes_response_body(&self) -> bool {
-        self.placed
+        let relay = self
+            .placed
             .as_ref()
-            .is_some_and(|placed| placed.unasked.is_some())
+            .and_then(|placed| placed.relay.as_ref());
+        relay.is_some_and(|relay| relay.changes())
     }
 
     /// Whether the next piece of the response's body is the first.
@@ -155,44 +159,43 @@ impl Stream {
     pub fn on_unreadable_response(&mut self) -> Option<Vec<u8>> {
         let placed = self.placed.as_mut()?;
         placed.learning = None;
-        if let Some(reserved) = placed.reserved.as_mut() {
-            reserved.on_unreadable();
-        }
-        let unasked = placed.unasked.take()?;
-        Some(unasked.give_up()).filter(|held| !held.is_empty())
+        let held = placed.relay.take()?.give_up();
+        (!held.is_empty()).then_some(held)
     }
 
     /// A piece of the response's body, in order, that [`Stream::wants_response_body`] asked for; the last one, which may
     /// be empty, if it is the `end`. Returns what the client gets in its place, if that is something else.
     pub fn on_response_body(&mut self, piece: &[u8], end: bool) -> Option<Vec<u8>> {
         let placed = self.placed.as_mut()?;
+        if let Some(relay) = placed.relay.as_mut() {
+            let instead = relay.pass(piece, end);
+            if let Some(reserved) = placed.reserved.as_mut() {
+                reserved.on_piece();
+            }
+            return instead;
+        }
         if let Some(learning) = placed.learning.as_mut() {
             learning.usage.feed(piece);
         }
-        if let Some(reserved) = placed.reserved.as_mut() {
-            reserved.on_relayed(piece);
-        }
-        placed.unasked.as_mut()?.pass(piece, end)
+        None
     }
 
     /// Whether [`Stream::on_due`] is wanted, for what the last piece of the body brought.
     pub fn is_due(&self) -> bool {
-        let reserved = self
-            .placed
-            .as_ref()
-            .and_then(|placed| placed.reserved.as_ref());
-        reserved.is_some_and(|reserved| reserved.is_due())
+        let Some(placed) = &self.placed else {
+            return false;
+        };
+        let both = placed.reserved.as_ref().zip(placed.relay.as_ref());
+        both.is_some_and(|(reserved, relay)| reserved.is_due(&relay.relayed()))
     }
 
     /// Charges limits for what was relayed beyond what was reserved, and keeps what is reserved from being given up
     /// for lost.
     pub fn on_due(&mut self, worker: &mut Worker, host: &mut dyn Host) {
-        let reserved = self
-            .placed
-            .as_mut()
-            .and_then(|placed| placed.reserved.as_mut());
-        if let Some(reserved) = reserved {
-            quota::charge(worker, reserved, host);
+        if let Some(placed) = self.placed.as_mut()
+            && let Some((reserved, relay)) = placed.reserved.as_mut().zip(placed.relay.as_ref())
+        {
+            quota::charge(worker, reserved, &relay.relayed(), host);
         }
     }
 
@@ -236,24 +239,50 @@ fn settle(mut placed: Placed, worker: &mut Worker, by: EndedBy, host: &mut dyn H
             pool.endpoints.view_mut().on_answer(placed.carrier);
         }
     }
-    quota::settle(worker, placed.reserved, placed.status, host);
+    if placed.reserved.is_some() {
+        let answer = match (placed.status, &placed.relay) {
+            (None, _) => Answer::None,
+            (Some(_), None) => Answer::Unread,
+            (Some(_), Some(relay)) => Answer::Relayed(relay.relayed()),
+        };
+        quota::settle(worker, placed.reserved, answer, host);
+    }
     let Some(learning) = placed.learning else {
         return;
     };
-    if let Some(actual) = learning.usage.prompt_tokens() {
+    let relayed = placed.relay.and_then(|relay| relay.relayed().usage);
+    let metered = relayed.and_then(|usage| usage.input);
+    if let Some(actual) = metered.or(learning.usage.prompt_tokens()) {
         for model in learning.models.into_iter().flatten() {
             worker.estimator.learn(model.0, learning.estimated, actual);
         }
     }
 }
 
-/// Whether events can be taken out of a response: nothing else has any.
-fn is_readable_stream(start: &ResponseStart<'_>) -> bool {
+/// What counts a response for its limits, and takes the usage out of a stream that was not asked for.
+#[cold]
+#[inline(never)]
+fn relay(start: &ResponseStart<'_>, placed: &Placed) -> Option<Box<Relay>> {
+    let counting = placed
+        .reserved
+        .as_ref()
+        .filter(|reserved| reserved.counts());
     let kind = start.headers.first("content-type").unwrap_or_default();
-    start.status < 300
+    let form = Form::of(kind).filter(|form| *form == Form::Events || counting.is_some())?;
+    let readable = start.status < 300
         && start.origin == Origin::Endpoint
-        && Form::of(kind) == Some(Form::Events)
-        && start.headers.first("content-encoding").is_none()
+        && start.headers.first("content-encoding").is_none();
+    if !readable {
+        return None;
+    }
+    let mut relay = Relay::new(form);
+    if placed.unasked_usage {
+        relay = relay.without_usage();
+    }
+    if let Some(budget) = counting.and_then(|reserved| reserved.budget()) {
+        relay = relay.within(budget);
+    }
+    Some(Box::new(relay))
 }
 
 /// What a response's beginning says of the endpoint; `None` where only its end can tell.

@@ -1,6 +1,6 @@
 //! One request and its response, from the first header to the end.
 
-use crate::answer::{Unasked, UsageReader};
+use crate::answer::{Relay, UsageReader};
 use crate::balance::Order;
 use crate::config::{ModelId, PoolId, RouteId};
 use crate::report::decision::DroppedBy;
@@ -47,10 +47,12 @@ pub(super) struct Placed {
     pub(super) dropped: Vec<(PoolId, DroppedBy)>,
     /// Collects what the response says of the prompt's length.
     pub(super) learning: Option<Learning>,
-    /// Takes the usage out of the response that was asked for on the caller's behalf.
-    pub(super) unasked: Option<Box<Unasked>>,
     /// What limits it has taken from, where there are any.
     pub(super) reserved: Option<Box<Reservation>>,
+    /// Whether usage was asked for that the caller did not ask for.
+    pub(super) unasked_usage: bool,
+    /// Counts the response, and changes it where it has to be; there from its headers on, if it is needed.
+    pub(super) relay: Option<Box<Relay>>,
     /// The response's status, once there is one.
     pub(super) status: Option<u16>,
     /// Whether the first byte of the response's body has come.

@@ -8,8 +8,8 @@ use super::facts::Facts;
 use super::fields::Name;
 use super::json::{Kind, Scanner};
 
-/// What is put in the place of which bytes.
-type Edit = (Range<usize>, Vec<u8>);
+/// Which bytes make way, and for what.
+type Edit = (Range<usize>, &'static [u8]);
 
 /// What to change.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,42 +34,46 @@ impl Changes<'_> {
 #[cold]
 #[inline(never)]
 pub fn rewrite(body: &[u8], facts: &Facts, changes: Changes<'_>) -> Option<(Vec<u8>, bool)> {
-    let span = &facts.model_span;
-    let mut edits: Vec<Edit> = Vec::with_capacity(2);
-    edits.extend(changes.model.map(|model| (span.clone(), quoted(model))));
-    let usage = (changes.usage && facts.streams_options()).then(|| usage(body, facts));
-    let usage = usage.flatten();
-    let asks = usage.is_some();
-    edits.extend(usage);
-    if edits.is_empty() {
-        return None;
-    }
-    // Behind the model's name, where both begin and end there, comes what follows on it.
-    edits.sort_by_key(|(place, _)| place.end);
-    let mut rewritten = Vec::with_capacity(body.len().saturating_add(256));
-    let mut from = 0;
-    for (place, text) in edits {
-        rewritten.extend_from_slice(body.get(from..place.start).unwrap_or_default());
-        rewritten.extend_from_slice(&text);
-        from = place.end;
-    }
-    rewritten.extend_from_slice(body.get(from..).unwrap_or_default());
-    Some((rewritten, asks))
+    let renamed = changes
+        .model
+        .map(|model| (&facts.model_span, quoted(model)));
+    let asked = match changes.usage && facts.streams_options() {
+        true => usage(body, facts),
+        false => None,
+    };
+    let rewritten = match (renamed, &asked) {
+        (None, None) => return None,
+        (Some((span, name)), None) => put(body, span, &name),
+        (None, Some((place, text))) => put(body, place, text),
+        // What stands last first, so that the other is where it was.
+        (Some((span, name)), Some((place, text))) if place.start < span.start => {
+            put(&put(body, span, &name), place, text)
+        }
+        (Some((span, name)), Some((place, text))) => put(&put(body, place, text), span, &name),
+    };
+    Some((rewritten, asked.is_some()))
+}
+
+/// `body` with `text` in the place of what stands there.
+#[inline(never)]
+fn put(body: &[u8], place: &Range<usize>, text: &[u8]) -> Vec<u8> {
+    let mut changed = Vec::with_capacity(body.len().saturating_add(text.len()));
+    changed.extend_from_slice(body.get(..place.start).unwrap_or_default());
+    changed.extend_from_slice(text);
+    changed.extend_from_slice(body.get(place.end..).unwrap_or_default());
+    changed
 }
 
 /// How to ask for usage; `None` where the caller does, or nobody can.
 fn usage(body: &[u8], facts: &Facts) -> Option<Edit> {
     let Some(span) = &facts.stream_options else {
         let end = facts.model_span.end;
-        return Some((
-            end..end,
-            br#","stream_options":{"include_usage":true}"#.into(),
-        ));
+        return Some((end..end, br#","stream_options":{"include_usage":true}"#));
     };
     let options = body.get(span.clone())?;
     let mut scan = Scanner::new(options);
     match scan.kind() {
-        Ok(Kind::Null) => return Some((span.clone(), br#"{"include_usage":true}"#.into())),
+        Ok(Kind::Null) => return Some((span.clone(), br#"{"include_usage":true}"#)),
         Ok(Kind::Object) => scan.enter().ok()?,
         _ => return None,
     }
@@ -85,12 +89,9 @@ fn usage(body: &[u8], facts: &Facts) -> Option<Edit> {
     match told {
         Some(place) if options.get(place.clone()) == Some(b"true") => None,
         // A caller that wants none gets none: the event is taken out again.
-        Some(place) => Some((within(place.start)..within(place.end), b"true".into())),
-        None => {
-            let comma: &[u8] = if empty { b"" } else { b"," };
-            let asked = [br#""include_usage":true"#, comma].concat();
-            Some((within(1)..within(1), asked))
-        }
+        Some(place) => Some((within(place.start)..within(place.end), b"true")),
+        None if empty => Some((within(1)..within(1), br#""include_usage":true"#)),
+        None => Some((within(1)..within(1), br#""include_usage":true,"#)),
     }
 }
 

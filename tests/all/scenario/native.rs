@@ -173,8 +173,9 @@ impl Proxy for Native {
         };
         let told = self.start(stream, start);
         let changes = self.at(stream).0.stream.changes_response_body();
-        let kept = headers.iter().filter(|(name, _)| {
-            !is_for_us(name.as_bytes()) && !(changes && *name == "content-length")
+        let kept = headers.iter().filter(|(name, _)| match *name {
+            "content-length" => !changes,
+            name => !is_for_us(name.as_bytes()),
         });
         let kept = kept.map(|&(name, value)| (name.to_owned(), value.to_owned()));
         let kept = kept.filter(|(name, _)| told.iter().all(|(ours, _)| ours != name));

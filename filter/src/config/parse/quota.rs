@@ -33,6 +33,9 @@ pub(super) fn quota(quota: &wire::Quota) -> Result<Quota> {
     if quota.default_output.is_some() && quota.tokens.is_none() {
         return wrong("is for limits of `tokens` only; leave it out").at("default_output");
     }
+    if quota.cut_streams.is_some() && quota.tokens.is_none() {
+        return wrong("is for limits of `tokens` only; leave it out").at("cut_streams");
+    }
     if quota.callers.is_some() && key.is_empty() {
         return wrong("is for limits with a `key` only; leave it out").at("callers");
     }
@@ -43,6 +46,7 @@ pub(super) fn quota(quota: &wire::Quota) -> Result<Quota> {
         requests: parsed(&quota.requests).at("requests")?,
         tokens: parsed(&quota.tokens).at("tokens")?,
         default_output: quota.default_output.unwrap_or(DEFAULT_OUTPUT),
+        cut_streams: quota.cut_streams.unwrap_or_default(),
         callers: within(quota.callers, CALLERS, CALLERS_DEFAULT).at("callers")?,
         key,
     })

@@ -2,7 +2,7 @@
 //!
 //! A request takes from every limit that matches it, or from none: all are looked at before anything is written, and where
 //! another worker is faster meanwhile, what was written is given back. It takes one request, and as many tokens
-//! as its input is estimated at and its output is bounded by; the answer says what it really was ([`crate::answer::Meter`]), and what no
+//! as its input is estimated at and its output is bounded by; the answer says what it really was ([`crate::answer::Relay`]), and what no
 //! answer says is charged as it was estimated.
 //!
 //! | the answer | requests | tokens |
@@ -33,7 +33,7 @@ use super::counter::Counter;
 
 use key::Secret;
 pub(super) use reserve::reserve;
-pub(super) use settle::{Reservation, abandon, charge, on_response, settle};
+pub(super) use settle::{Answer, Reservation, abandon, charge, on_response, settle};
 
 /// The limits, as one worker knows them.
 pub(super) struct Quotas {

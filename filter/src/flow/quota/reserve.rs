@@ -6,6 +6,7 @@ use crate::quota::{BUDGETS, Costs, Key, Left, Rates, Refused, Reserved, Table};
 use crate::request::Api;
 use crate::route;
 use crate::values::clock::Instant;
+use crate::values::units::Tokens;
 
 use super::settle::{Reservation, Taken};
 use super::{Quotas, UNITS, Wanted, persistently, told};
@@ -63,7 +64,8 @@ pub(in crate::flow) fn reserve(
     match outcome {
         Ok(taken) => {
             let input = wanted.input.map_or(0, |input| input.0.into());
-            let reserved = Reservation::new(quotas, taken, input, told, now);
+            let budget = budget(&gates, input);
+            let reserved = Reservation::new(quotas, taken, input, budget, told, now);
             Ok(Some(Box::new(reserved)))
         }
         Err(Stopped::At(gate, budget, why)) => {
@@ -72,6 +74,19 @@ pub(in crate::flow) fn reserve(
         }
         Err(Stopped::Unknown) => Err(Refusal::unknown_limit()),
     }
+}
+
+/// The output at which a stream is cut: the least that a limit which cuts has reserved for it.
+fn budget(gates: &[Gate<'_>], input: u64) -> Option<Tokens> {
+    let cutting = gates
+        .iter()
+        .filter(|gate| gate.quota.cut_streams && gate.quota.tokens.is_some());
+    let outputs = cutting.map(|gate| {
+        let [_, tokens] = gate.costs;
+        tokens.saturating_sub(input)
+    });
+    let least = outputs.min()?;
+    Some(Tokens(u32::try_from(least).unwrap_or(u32::MAX)))
 }
 
 /// The limits that match a request.

@@ -1,9 +1,10 @@
 //! What a request has taken from limits, until its answer has ended.
 
-use crate::answer::{Form, Meter};
+use crate::answer::Relayed;
 use crate::ports::Host;
 use crate::quota::{Holds, Key, Place, RENEWAL};
 use crate::values::clock::Instant;
+use crate::values::units::Tokens;
 
 use super::{Quotas, persistently};
 use crate::flow::Worker;
@@ -16,9 +17,10 @@ pub(in crate::flow) struct Reservation {
     input: u64,
     /// The least that is reserved in tokens.
     covered: u64,
-    meter: Option<Box<Meter>>,
-    /// Whether the answer is one that tokens are counted of.
+    /// Whether tokens of the answer are counted.
     counted: bool,
+    /// The output at which a stream is cut, if it is.
+    budget: Option<Tokens>,
     pieces: u32,
     renewed: Instant,
     told: Vec<(&'static str, String)>,
@@ -32,6 +34,17 @@ pub(super) struct Taken {
     pub(super) at: String,
     pub(super) place: Place,
     pub(super) holds: Holds,
+}
+
+/// What is known of an answer that has ended.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::flow) enum Answer {
+    /// None came.
+    None,
+    /// It was not to be read.
+    Unread,
+    /// So much of it was relayed.
+    Relayed(Relayed),
 }
 
 /// So many tokens are charged at once beyond what was reserved, so that not each event is a step in the store.
@@ -51,7 +64,7 @@ pub(in crate::flow) fn abandon(
     }
 }
 
-/// The answer begins: what its caller is told, and how it is counted. One that says that the request failed costs nothing.
+/// The answer begins: what its caller is told. One that says that the request failed costs nothing.
 pub(in crate::flow) fn on_response(
     worker: &mut Worker,
     placed: &mut Placed,
@@ -66,11 +79,6 @@ pub(in crate::flow) fn on_response(
         abandon(worker, Some(reserved), host);
         return told;
     }
-    let kind = start.headers.first("content-type").unwrap_or_default();
-    let form = Form::of(kind).filter(|_| start.headers.first("content-encoding").is_none());
-    reserved.meter = form
-        .filter(|_| reserved.counted)
-        .map(|form| Box::new(Meter::new(form)));
     placed.reserved = Some(reserved);
     told
 }
@@ -81,13 +89,14 @@ pub(in crate::flow) fn on_response(
 pub(in crate::flow) fn charge(
     worker: &mut Worker,
     reserved: &mut Reservation,
+    relayed: &Relayed,
     host: &mut dyn Host,
 ) {
     let Some(quotas) = &worker.quotas else {
         return;
     };
     let now = host.now();
-    let used = reserved.used();
+    let used = reserved.used(relayed);
     reserved.pieces = 0;
     if used <= reserved.covered && now.since(reserved.renewed) < RENEWAL {
         return;
@@ -119,46 +128,41 @@ pub(in crate::flow) fn charge(
 pub(in crate::flow) fn settle(
     worker: &mut Worker,
     reserved: Option<Box<Reservation>>,
-    status: Option<u16>,
+    answer: Answer,
     host: &mut dyn Host,
 ) {
     if let (Some(reserved), Some(quotas)) = (reserved, &mut worker.quotas) {
-        quotas.settle(&reserved, status, host);
+        quotas.settle(&reserved, answer, host);
     }
 }
 
 impl Quotas {
     #[cold]
     #[inline(never)]
-    fn settle(&mut self, reserved: &Reservation, status: Option<u16>, host: &mut dyn Host) {
+    fn settle(&mut self, reserved: &Reservation, answer: Answer, host: &mut dyn Host) {
         let now = host.now();
-        let relayed = reserved.meter.as_ref().map(|meter| meter.relayed());
-        let estimated = reserved.counted
-            && relayed
-                .is_none_or(|relayed| relayed.usage.is_none_or(|usage| usage.output.is_none()));
+        let told = match &answer {
+            Answer::Relayed(relayed) => relayed.usage.is_some_and(|usage| usage.output.is_some()),
+            Answer::None | Answer::Unread => false,
+        };
         for taken in &reserved.taken {
             let Some(limit) = self.limits.get_mut(taken.limit) else {
                 continue;
             };
             let [_, held] = &taken.holds;
-            let tokens = match (status, &reserved.meter) {
-                (None, _) => reserved.input,
-                (Some(_), Some(_)) => reserved.used(),
-                (Some(_), None) => held.cost,
+            let tokens = match &answer {
+                Answer::None => reserved.input,
+                Answer::Unread => held.cost,
+                Answer::Relayed(relayed) => reserved.used(relayed),
             };
             let _ = persistently(host, &taken.at, |_, set| {
                 let held = (taken.key, taken.place, taken.holds);
-                Some((
-                    limit
-                        .table
-                        .settle(set, &limit.rates, held, &[1, tokens], now),
-                    (),
-                ))
+                let used = [1, tokens];
+                Some((limit.table.settle(set, &limit.rates, held, &used, now), ()))
             });
-            let [_, counts_tokens] = limit.rates;
-            if counts_tokens.is_some() {
+            if reserved.counted && matches!(limit.rates, [_, Some(_)]) {
                 limit.tokens.add(u32::try_from(tokens).unwrap_or(u32::MAX));
-                limit.estimated.add(estimated.into());
+                limit.estimated.add(u32::from(!told));
             }
         }
     }
@@ -197,6 +201,7 @@ impl Reservation {
         quotas: &Quotas,
         taken: Vec<Taken>,
         input: u64,
+        budget: Option<Tokens>,
         told: Vec<(&'static str, String)>,
         now: Instant,
     ) -> Reservation {
@@ -206,42 +211,35 @@ impl Reservation {
             taken,
             input,
             covered,
-            meter: None,
+            budget,
             pieces: 0,
             renewed: now,
             told,
         }
     }
 
-    /// Whether the answer's body is wanted.
-    pub(in crate::flow) fn is_metered(&self) -> bool {
-        self.meter.is_some()
+    /// Whether tokens of the answer are counted.
+    pub(in crate::flow) fn counts(&self) -> bool {
+        self.counted
     }
 
-    /// The answer goes on with `piece`.
-    pub(in crate::flow) fn on_relayed(&mut self, piece: &[u8]) {
-        if let Some(meter) = self.meter.as_mut() {
-            meter.feed(piece);
-            self.pieces = self.pieces.saturating_add(1);
-        }
+    /// The output at which a stream is cut, if it is.
+    pub(in crate::flow) fn budget(&self) -> Option<Tokens> {
+        self.budget
     }
 
-    /// A piece of the answer was not to be read: what it has used nobody knows.
-    pub(in crate::flow) fn on_unreadable(&mut self) {
-        self.meter = None;
+    /// The answer goes on.
+    pub(in crate::flow) fn on_piece(&mut self) {
+        self.pieces = self.pieces.saturating_add(1);
     }
 
     /// Whether [`charge`] has something to do.
-    pub(in crate::flow) fn is_due(&self) -> bool {
-        self.meter.is_some() && (self.pieces >= PIECES || self.used() > self.covered)
+    pub(in crate::flow) fn is_due(&self, relayed: &Relayed) -> bool {
+        self.counted && (self.pieces >= PIECES || self.used(relayed) > self.covered)
     }
 
     /// The tokens of the request and of what was relayed of its answer.
-    fn used(&self) -> u64 {
-        let Some(meter) = &self.meter else {
-            return self.input;
-        };
-        let relayed = meter.relayed();
+    fn used(&self, relayed: &Relayed) -> u64 {
         let input = relayed.usage.and_then(|usage| usage.input);
         let input = input.map_or(self.input, |input| input.0.into());
         input.saturating_add(relayed.output.0.into())
