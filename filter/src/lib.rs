@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | F4 | `abi` | how a proxy-wasm host is spoken to (wasm32 only) |
 //! | F3 | [`flow`], [`ports`] | the order of decisions for a request, a response, a tick |
-//! | F2 | [`request`], [`answer`], [`identity`], [`route`], [`balance`], [`health`], [`load`], [`report`] | one concern each |
+//! | F2 | [`request`], [`answer`], [`identity`], [`route`], [`balance`], [`health`], [`load`], [`quota`], [`report`] | one concern each |
 //! | F1 | [`config`], [`text`] | what a valid configuration is; what text is made of |
 //! | F0 | [`values`] | units, clock readings, randomness |
 //!
@@ -36,6 +36,7 @@ pub mod health;
 pub mod identity;
 pub mod load;
 pub mod ports;
+pub mod quota;
 pub mod report;
 pub mod request;
 pub mod route;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module of the filter and the floor it is on.
-const FLOORS: [(&str, u8); 14] = [
+const FLOORS: [(&str, u8); 15] = [
     ("abi", 5),
     ("flow", 4),
     ("ports", 3),
@@ -16,6 +16,7 @@ const FLOORS: [(&str, u8); 14] = [
     ("balance", 2),
     ("health", 2),
     ("load", 2),
+    ("quota", 2),
     ("report", 2),
     ("config", 1),
     ("text", 1),

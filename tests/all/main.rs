@@ -18,6 +18,7 @@ mod health;
 mod identity;
 mod in_flight;
 mod parser;
+mod quota;
 mod refusals;
 mod routing;
 mod scenario;

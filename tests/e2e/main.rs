@@ -13,6 +13,7 @@ mod in_flight;
 mod openai;
 mod openid;
 mod placement;
+mod quota;
 mod refusals;
 mod sse;
 mod upgrade;

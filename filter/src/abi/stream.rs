@@ -4,8 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::flow::{
-    DECISION, EndedBy, Forward, Origin, Refusal, ResponseStart, Stream, Verdict, Worker, is_for_us,
-    is_ours,
+    EndedBy, Forward, Origin, Refusal, ResponseStart, Stream, Verdict, Worker, is_for_us, is_ours,
 };
 use crate::values::headers::Headers;
 
@@ -190,9 +189,9 @@ impl HttpStream {
         );
         headers.extend(
             refusal
-                .authenticate
-                .as_deref()
-                .map(|challenge| ("www-authenticate", challenge)),
+                .headers
+                .iter()
+                .map(|(name, value)| (*name, value.as_str())),
         );
         let details = format!("junheng_{}", refusal.code);
         if let Err(failed) = hostcalls::respond(refusal.status, &details, &headers, &refusal.json())
@@ -223,7 +222,7 @@ impl HttpStream {
         let Ok(mut worker) = self.worker.try_borrow_mut() else {
             return;
         };
-        let decision = self
+        let told = self
             .stream
             .on_response_headers(&mut worker, start, &mut Proxy);
         if end {
@@ -234,9 +233,9 @@ impl HttpStream {
             // With one that stays, the response would end short of it.
             let _ = hostcalls::remove_header(Map::Response, b"content-length");
         }
-        if let Some(decision) = decision {
+        for (name, value) in told {
             // The answer is worth more than its explanation.
-            let _ = hostcalls::set_header(Map::Response, DECISION, &decision);
+            let _ = hostcalls::set_header(Map::Response, name, &value);
         }
     }
 
@@ -258,6 +257,11 @@ impl HttpStream {
         }
         if (size > 0 || end) && self.stream.wants_response_body() {
             self.read_response_body(size, end);
+        }
+        if self.stream.is_due()
+            && let Ok(mut worker) = self.worker.try_borrow_mut()
+        {
+            self.stream.on_due(&mut worker, &mut Proxy);
         }
     }
 

@@ -8,6 +8,7 @@
 mod bearer;
 mod identity;
 mod parse;
+mod quota;
 mod read;
 mod secret;
 mod wire;
@@ -18,6 +19,7 @@ use std::time::Duration;
 pub use bearer::{Introspection, Issuer, Service, SignatureAlgorithm};
 pub use identity::{Addresses, Identity, Keys, Signatures, SigningKey};
 pub use parse::Error;
+pub use quota::{Budget, KeyPart, Quota};
 pub(crate) use read::Json;
 pub use secret::Secret;
 pub use wire::{Algorithm, RetryOn, Upgrades, WhenNoneIsFit};
@@ -37,6 +39,8 @@ pub struct Config {
     pub looked_at: Vec<String>,
     /// Who may call.
     pub identity: Identity,
+    /// How much, and by whom.
+    pub quotas: Vec<Quota>,
     /// The largest body that is read, in bytes.
     pub body_limit: usize,
     /// How many bytes of a prompt's text, from its start, make its key; 0 where no pool hashes prompts.

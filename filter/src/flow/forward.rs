@@ -50,7 +50,7 @@ pub(super) fn forward(
         headers.push(("content-length", body.len().to_string()));
     }
     let asks = asks.unwrap_or_default();
-    if asks {
+    if asks || choice.reserved.is_some() {
         // What is compressed cannot be read, and the answer must be.
         headers.push(("accept-encoding", "identity".to_owned()));
     }

@@ -22,6 +22,7 @@ mod loads;
 mod member;
 mod place;
 mod pool;
+mod quota;
 mod refusal;
 mod request;
 mod response;

@@ -19,6 +19,7 @@ use crate::values::units::Tokens;
 use super::caller;
 use super::forward::forward;
 use super::pool::PoolGauges;
+use super::quota::{self, Reservation, Wanted};
 use super::request::{Asked, Kind};
 use super::stream::{Learning, Placed};
 use super::verdict::{Refusal, Verdict};
@@ -47,6 +48,8 @@ pub(super) struct Choice {
     /// The model as asked for and as sent, where they are known.
     models: [Option<ModelId>; 2],
     input: Option<Tokens>,
+    /// What limits it has taken from.
+    pub(super) reserved: Option<Box<Reservation>>,
     sent: Instant,
 }
 
@@ -182,6 +185,19 @@ fn choose(
     let need = input.map(|input| input.saturating_add(output.unwrap_or_default()));
 
     let now = host.now();
+    let reserved = match worker.quotas {
+        None => None,
+        Some(_) => {
+            let wanted = Wanted {
+                query: subject.query(asked_input),
+                model,
+                route: &route.name,
+                facts: subject.facts,
+                input,
+            };
+            quota::reserve(worker, &wanted, now, host)?
+        }
+    };
     let (mut dropped, mut chosen) = (Vec::new(), None);
     for &pool in &route.pools {
         match route::fit(&config, pool, model, need) {
@@ -206,6 +222,7 @@ fn choose(
         }
     }
     let Some((pool, (order, probe))) = chosen else {
+        quota::abandon(worker, reserved, host);
         let retry_after = next_chance(worker, &dropped, now);
         return Err(nowhere(
             &config,
@@ -225,6 +242,7 @@ fn choose(
         alias: alias.map(str::to_owned),
         models: [asked_model, sent_model],
         input,
+        reserved,
         sent: now,
     })
 }
@@ -334,6 +352,7 @@ fn placed(
         input: choice.input,
         output: facts.and_then(|facts| facts.max_output),
         dropped: choice.dropped,
+        reserved: choice.reserved,
         unasked_usage: false,
         relay: None,
         learning: facts.and_then(|facts| learning(worker, facts, choice.models)),

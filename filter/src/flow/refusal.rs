@@ -2,10 +2,12 @@
 //! `{"error":{"message","type","param","code"}}`.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::identity::Denial;
+use crate::quota::seconds;
 use crate::request;
 use crate::values::units::Tokens;
 
@@ -22,8 +24,8 @@ pub struct Refusal {
     pub message: Cow<'static, str>,
     /// Seconds after which it is worth to try again.
     pub retry_after: Option<u32>,
-    /// What the caller has to show, for 401.
-    pub authenticate: Option<String>,
+    /// More headers.
+    pub headers: Vec<(&'static str, String)>,
 }
 
 impl Refusal {
@@ -35,7 +37,7 @@ impl Refusal {
             param: error.param().map(str::to_owned),
             message: error.to_string().into(),
             retry_after: None,
-            authenticate: None,
+            headers: Vec::new(),
         }
     }
 
@@ -120,10 +122,48 @@ impl Refusal {
 
     /// The caller may not do this, or has not shown who it is.
     pub(super) fn denied(denial: Denial) -> Refusal {
+        let challenge = denial.authenticate;
         Refusal {
-            authenticate: denial.authenticate,
             retry_after: denial.retry_after,
+            headers: challenge
+                .map(|challenge| ("www-authenticate", challenge))
+                .into_iter()
+                .collect(),
             ..Refusal::new(denial.status, denial.code, denial.message)
+        }
+    }
+
+    /// A limit is used up; it has room for the request after `wait`.
+    pub(super) fn over_limit(limit: &str, unit: &str, wait: Duration) -> Refusal {
+        let millis = wait.as_nanos().div_ceil(1_000_000);
+        let message = format!(
+            "The limit `{limit}` has no room for the {unit} of this request; try again in {millis} ms."
+        );
+        Refusal {
+            retry_after: Some(u32::try_from(seconds(wait)).unwrap_or(u32::MAX).max(1)),
+            headers: vec![("retry-after-ms", millis.to_string())],
+            ..Refusal::new(429, "rate_limit_exceeded", message)
+        }
+    }
+
+    /// A limit never has room for the request, which costs `cost`.
+    pub(super) fn above_burst(limit: &str, unit: &str, cost: u64, burst: u32) -> Refusal {
+        let message = format!(
+            "This request needs up to {cost} {unit}, input and output together, and the limit `{limit}` allows {burst} at \
+             once. Shorten the input or ask for less output; to try again is of no use."
+        );
+        Refusal {
+            headers: vec![("x-should-retry", "false".to_owned())],
+            ..Refusal::new(400, "request_above_limit", message)
+        }
+    }
+
+    /// The proxy does not say what is left of a limit.
+    pub(super) fn unknown_limit() -> Refusal {
+        let message = "What is left of a limit cannot be read at the moment; try again.";
+        Refusal {
+            retry_after: Some(1),
+            ..Refusal::new(503, "limit_unavailable", message)
         }
     }
 
@@ -134,13 +174,14 @@ impl Refusal {
             param: None,
             message: message.into(),
             retry_after: None,
-            authenticate: None,
+            headers: Vec::new(),
         }
     }
 
     /// The answer's body.
     pub fn json(&self) -> String {
         let kind = match self.status {
+            429 => "rate_limit_error",
             400..500 => "invalid_request_error",
             _ => "server_error",
         };

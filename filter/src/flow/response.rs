@@ -11,7 +11,9 @@ use crate::report::metrics::StatusClass;
 use crate::values::headers::Headers;
 
 use super::pool::PoolState;
+use super::quota::{self, Answer};
 use super::stream::Placed;
+use super::verdict::DECISION;
 use super::watch::{Seen, Verdict};
 use super::{Stream, Worker};
 
@@ -49,19 +51,29 @@ pub enum EndedBy {
 }
 
 impl Stream {
-    /// The response's headers are there. Returns the decision, for a caller who may see it.
+    /// The response's headers are there. Returns what the client gets beside them: what is left of its limits, and the
+    /// decision if it may see it.
     pub fn on_response_headers(
         &mut self,
         worker: &mut Worker,
         start: ResponseStart<'_>,
         host: &mut dyn Host,
-    ) -> Option<String> {
-        let placed = self.placed.as_mut()?;
-        let pool = worker.pools.get_mut(placed.pool.0)?;
+    ) -> Vec<(&'static str, String)> {
+        let Some(placed) = self.placed.as_mut() else {
+            return Vec::new();
+        };
+        let told = quota::on_response(worker, placed, &start, host);
+        let Some(pool) = worker.pools.get_mut(placed.pool.0) else {
+            return told;
+        };
         placed.status = Some(start.status);
         placed.learning.take_if(|_| start.status >= 300);
-        if placed.unasked_usage {
-            placed.relay = relay(&start);
+        let counts = placed
+            .reserved
+            .as_ref()
+            .is_some_and(|reserved| reserved.counts());
+        if placed.unasked_usage || counts {
+            placed.relay = relay(&start, placed);
         }
         if start.origin != Origin::Proxy {
             follow_retries(placed, pool, start.attempts, host);
@@ -72,9 +84,12 @@ impl Stream {
         if start.origin == Origin::Endpoint {
             read_load(placed.carrier, pool, start.headers, host);
         }
-        self.shown
+        let decision = self
+            .shown
             .then(|| decision(&worker.config, placed, start.attempts))
-            .flatten()
+            .flatten();
+        let decision = decision.map(|decision| (DECISION, decision));
+        told.into_iter().chain(decision).collect()
     }
 
     /// Whether the request was sent to an endpoint, and has not ended.
@@ -153,12 +168,35 @@ impl Stream {
     pub fn on_response_body(&mut self, piece: &[u8], end: bool) -> Option<Vec<u8>> {
         let placed = self.placed.as_mut()?;
         if let Some(relay) = placed.relay.as_mut() {
-            return relay.pass(piece, end);
+            let instead = relay.pass(piece, end);
+            if let Some(reserved) = placed.reserved.as_mut() {
+                reserved.on_piece();
+            }
+            return instead;
         }
         if let Some(learning) = placed.learning.as_mut() {
             learning.usage.feed(piece);
         }
         None
+    }
+
+    /// Whether [`Stream::on_due`] is wanted, for what the last piece of the body brought.
+    pub fn is_due(&self) -> bool {
+        let Some(placed) = &self.placed else {
+            return false;
+        };
+        let both = placed.reserved.as_ref().zip(placed.relay.as_ref());
+        both.is_some_and(|(reserved, relay)| reserved.is_due(&relay.relayed()))
+    }
+
+    /// Charges limits for what was relayed beyond what was reserved, and keeps what is reserved from being given up
+    /// for lost.
+    pub fn on_due(&mut self, worker: &mut Worker, host: &mut dyn Host) {
+        if let Some(placed) = self.placed.as_mut()
+            && let Some((reserved, relay)) = placed.reserved.as_mut().zip(placed.relay.as_ref())
+        {
+            quota::charge(worker, reserved, &relay.relayed(), host);
+        }
     }
 
     /// Whether the response has begun and not come to its end: then [`Stream::on_end`] wants to know by whom.
@@ -204,6 +242,14 @@ fn settle(mut placed: Placed, worker: &mut Worker, by: EndedBy, host: &mut dyn H
             pool.endpoints.view_mut().on_answer(placed.carrier);
         }
     }
+    if placed.reserved.is_some() {
+        let answer = match (placed.status, &placed.relay) {
+            (None, _) => Answer::None,
+            (Some(_), None) => Answer::Unread,
+            (Some(_), Some(relay)) => Answer::Relayed(relay.relayed()),
+        };
+        quota::settle(worker, placed.reserved, answer, host);
+    }
     let Some(learning) = placed.learning else {
         return;
     };
@@ -216,16 +262,30 @@ fn settle(mut placed: Placed, worker: &mut Worker, by: EndedBy, host: &mut dyn H
     }
 }
 
-/// What takes the usage out of a response; only streams have any that was not asked for.
+/// What counts a response for its limits, and takes the usage out of a stream that was not asked for.
 #[cold]
 #[inline(never)]
-fn relay(start: &ResponseStart<'_>) -> Option<Box<Relay>> {
+fn relay(start: &ResponseStart<'_>, placed: &Placed) -> Option<Box<Relay>> {
+    let counting = placed
+        .reserved
+        .as_ref()
+        .filter(|reserved| reserved.counts());
     let kind = start.headers.first("content-type").unwrap_or_default();
-    let form = Form::of(kind).filter(|form| *form == Form::Events)?;
+    let form = Form::of(kind).filter(|form| *form == Form::Events || counting.is_some())?;
     let readable = start.status < 300
         && start.origin == Origin::Endpoint
         && start.headers.first("content-encoding").is_none();
-    readable.then(|| Box::new(Relay::new(form).without_usage()))
+    if !readable {
+        return None;
+    }
+    let mut relay = Relay::new(form);
+    if placed.unasked_usage {
+        relay = relay.without_usage();
+    }
+    if let Some(budget) = counting.and_then(|reserved| reserved.budget()) {
+        relay = relay.within(budget);
+    }
+    Some(Box::new(relay))
 }
 
 /// What a response's beginning says of the endpoint; `None` where only its end can tell.

@@ -7,6 +7,7 @@ use crate::report::decision::DroppedBy;
 use crate::values::clock::Instant;
 use crate::values::units::Tokens;
 
+use super::quota::Reservation;
 use super::request::Asked;
 
 /// One request and its response.
@@ -59,6 +60,8 @@ pub(super) struct Placed {
     pub(super) dropped: Vec<(PoolId, DroppedBy)>,
     /// Collects what the response says of the prompt's length.
     pub(super) learning: Option<Learning>,
+    /// What limits it has taken from, where there are any.
+    pub(super) reserved: Option<Box<Reservation>>,
     /// Whether usage was asked for that the caller did not ask for.
     pub(super) unasked_usage: bool,
     /// Counts the response, and changes it where it has to be; there from its headers on, if it is needed.

@@ -22,12 +22,15 @@ use super::errand::{About, Errand, Reply};
 use super::lease::{Candidate, Role};
 use super::member::Member;
 use super::pool::PoolState;
+use super::quota::Quotas;
 use super::{Refusal, Verdict};
 
 /// One worker of the proxy, under one configuration.
 pub struct Worker {
     pub(super) config: Rc<Config>,
     pub(super) pools: Vec<PoolState>,
+    /// The limits, where there are any.
+    pub(super) quotas: Option<Box<Quotas>>,
     pub(super) estimator: Estimator,
     pub(super) rng: Rng,
     member: Rc<RefCell<Member>>,
@@ -67,6 +70,7 @@ impl Worker {
             .iter()
             .map(|pool| PoolState::new(pool, member, changes, &mut rng, host))
             .collect();
+        let quotas = Quotas::new(&config, &mut rng, host);
         Candidate::prepare(host);
         caller::prepare(&config.identity, host);
         let configuration = member.borrow_mut().begin();
@@ -76,6 +80,7 @@ impl Worker {
             estimator: Estimator::new(config.models.len()),
             config: Rc::new(config),
             pools,
+            quotas,
             rng,
             candidate: Candidate {
                 id: member.borrow().id(),
@@ -247,8 +252,10 @@ impl Worker {
             .pools
             .iter_mut()
             .flat_map(|pool| pool.meters.counters());
+        let quotas = self.quotas.iter_mut().flat_map(|quotas| quotas.counters());
         let refusals = self.refused.iter_mut().map(|(_, counter)| counter);
-        pools.chain(refusals).for_each(|counter| counter.tell(host));
+        let all = pools.chain(quotas).chain(refusals);
+        all.for_each(|counter| counter.tell(host));
         if let Some(bearers) = &mut self.bearers {
             bearers.tell_counts(host);
         }

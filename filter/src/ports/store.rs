@@ -32,7 +32,8 @@ pub trait Store {
     /// Writes `bytes` if `key` is not there yet.
     fn create(&mut self, key: &str, bytes: &[u8]) {
         if self.load(key).is_none() {
-            self.put(key, bytes);
+            // Where two find nothing, nginx keeps the first one's; and no value is written over another's steps.
+            self.swap(key, bytes, Version(0));
         }
     }
 }

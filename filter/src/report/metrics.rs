@@ -67,6 +67,21 @@ pub fn pool_ttft(pool: &str) -> String {
     format!("junheng.pool.{pool}.ttft_ms")
 }
 
+/// Counter: requests that a limit refused.
+pub fn quota_refused(limit: &str) -> String {
+    format!("junheng.quota.{limit}.refused")
+}
+
+/// Counter: tokens that a limit charged, input and output.
+pub fn quota_tokens(limit: &str) -> String {
+    format!("junheng.quota.{limit}.tokens")
+}
+
+/// Counter: requests that a limit charged for by an estimate, as their answers did not say what they used.
+pub fn quota_estimated(limit: &str) -> String {
+    format!("junheng.quota.{limit}.estimated")
+}
+
 /// Counter: requests refused, by the refusal's code.
 pub fn refused(code: &str) -> String {
     format!("junheng.refused.{code}")

@@ -34,7 +34,8 @@ pub fn rule<'c>(config: &'c Config, query: &Query<'_>) -> Option<(RouteId, &'c R
         .map(|(index, route)| (RouteId(index), route))
 }
 
-fn matches(rule: &Match, query: &Query<'_>) -> bool {
+/// Whether all that `rule` asks for holds.
+pub fn matches(rule: &Match, query: &Query<'_>) -> bool {
     let model = rule.models.is_empty()
         || query
             .model

@@ -82,6 +82,8 @@ pub struct Refused {
     pub status: u16,
     /// `Retry-After`.
     pub retry_after: Option<String>,
+    /// The headers that are not in every answer.
+    pub headers: Vec<(String, String)>,
     /// `WWW-Authenticate`.
     pub challenge: Option<String>,
     /// The body.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use junheng::config::Config;
 use junheng::flow::{
-    DECISION, EndedBy, Errand, Member, Origin, Reply, ResponseStart, Stream, Verdict, Worker,
-    is_for_us, is_ours,
+    EndedBy, Errand, Member, Origin, Reply, ResponseStart, Stream, Verdict, Worker, is_for_us,
+    is_ours,
 };
 use junheng::ports::{Host, Kind, Meter, Store, Stored, Version};
 use junheng::values::clock::{Instant, UnixTime};
@@ -69,7 +69,7 @@ impl Native {
         (open, worker, &mut self.meters)
     }
 
-    fn start(&mut self, id: StreamId, start: ResponseStart<'_>) -> Option<String> {
+    fn start(&mut self, id: StreamId, start: ResponseStart<'_>) -> Vec<(&'static str, String)> {
         let (open, worker, meters) = self.at(id);
         open.stream.on_response_headers(worker, start, meters)
     }
@@ -117,7 +117,16 @@ impl Native {
             Verdict::Refuse(refusal) => Step::Refused(Refused {
                 status: refusal.status,
                 retry_after: refusal.retry_after.map(|seconds| seconds.to_string()),
-                challenge: refusal.authenticate.clone(),
+                headers: refusal
+                    .headers
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                    .collect(),
+                challenge: refusal
+                    .headers
+                    .iter()
+                    .find(|(name, _)| *name == "www-authenticate")
+                    .map(|(_, value)| value.clone()),
                 json: serde_json::from_str(&refusal.json()).expect("a refusal is JSON"),
             }),
             Verdict::Forward(forward) => {
@@ -201,15 +210,18 @@ impl Proxy for Native {
             origin: Origin::Endpoint,
             headers: &Headers::from_pairs(headers.iter().copied()),
         };
-        let decision = self.start(stream, start);
+        let told = self.start(stream, start);
         let changes = self.at(stream).0.stream.changes_response_body();
         let kept = headers.iter().filter(|(name, _)| match *name {
             "content-length" => !changes,
             name => !is_for_us(name.as_bytes()),
         });
         let kept = kept.map(|&(name, value)| (name.to_owned(), value.to_owned()));
-        let decision = decision.map(|decision| (DECISION.to_owned(), decision));
-        kept.chain(decision).collect()
+        let kept = kept.filter(|(name, _)| told.iter().all(|(ours, _)| ours != name));
+        let told = told
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()));
+        kept.chain(told).collect()
     }
 
     fn respond_for(&mut self, stream: StreamId, status: u16, attempts: u32) {
@@ -242,6 +254,9 @@ impl Proxy for Native {
         }
         let wanted = open.stream.wants_response_body();
         let instead = wanted.then(|| open.stream.on_response_body(chunk, end));
+        if open.stream.is_due() {
+            open.stream.on_due(worker, meters);
+        }
         instead.flatten().unwrap_or_else(|| chunk.to_vec())
     }
 

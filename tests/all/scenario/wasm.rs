@@ -136,12 +136,19 @@ impl Wasm {
         vm.response_headers(id, Headers::from_iter(all), false)
             .expect("no trap");
         let headers = vm.response_headers_of(id).expect("response headers");
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
-        let pairs = headers
-            .iter()
-            .map(|(name, value)| (text(name), text(value)));
-        pairs.filter(|(name, _)| name != ":status").collect()
+        pairs(headers)
+            .into_iter()
+            .filter(|(name, _)| name != ":status")
+            .collect()
     }
+}
+
+fn pairs(headers: &Headers) -> Vec<(String, String)> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+    let pairs = headers.iter();
+    pairs
+        .map(|(name, value)| (text(name), text(value)))
+        .collect()
 }
 
 fn step(vm: &mut Vm, id: VmStream, verdict: Verdict) -> Step {
@@ -163,17 +170,10 @@ fn refused(reply: &LocalResponse) -> Step {
     Step::Refused(Refused {
         status: reply.status as u16,
         retry_after: reply.headers.text("retry-after").map(str::to_owned),
+        headers: pairs(&reply.headers),
         challenge: reply.headers.text("www-authenticate").map(str::to_owned),
         json: serde_json::from_slice(&reply.body).expect("a refusal is JSON"),
     })
-}
-
-fn pairs(headers: &Headers) -> Vec<(String, String)> {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
-    let pairs = headers
-        .iter()
-        .map(|(name, value)| (text(name), text(value)));
-    pairs.collect()
 }
 
 impl Proxy for Wasm {

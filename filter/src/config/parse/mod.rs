@@ -7,16 +7,19 @@ mod health;
 mod identity;
 mod place;
 mod pool;
+mod quota;
 mod route;
 
 use checks::{each, unique, within};
 
 use super::read::{Json, Read};
 use super::wire;
-use super::{Config, HashKey, Identity, ModelPattern, Pool, Readers, Route};
+use super::{Config, HashKey, Identity, KeyPart, Match, ModelPattern, Pool, Quota, Readers, Route};
 
 const POOLS: usize = 256;
 const ROUTES: usize = 1024;
+/// Each costs a request two calls for shared data.
+const QUOTAS: usize = 64;
 const BODY_BYTES: std::ops::RangeInclusive<u32> = 1024..=64 * 1024 * 1024;
 /// Holds the text of a million-token prompt; what most proxies buffer without being told is 1 MiB.
 const BODY_BYTES_DEFAULT: u32 = 8 * 1024 * 1024;
@@ -103,12 +106,15 @@ pub(super) fn config(json: &[u8]) -> Result<Config> {
         .collect();
     unique("name", routes.iter().map(|route| route.name.as_str())).at("routes")?;
     let identity = identity::identity(&document.identity).at("identity")?;
-    tenants_can_be_told(&document, &pools, identity.tells_tenants())?;
+    let quotas = each(0..=QUOTAS, &document.quotas, &quota::quota).at("quotas")?;
+    unique("name", quotas.iter().map(|quota| quota.name.as_str())).at("quotas")?;
+    tenants_can_be_told(&document, &pools, &quotas, identity.tells_tenants())?;
     Ok(Config {
-        models: models(&pools, &routes),
-        looked_at: looked_at(&pools, &routes, &identity),
+        models: models(&pools, &routes, &quotas),
+        looked_at: looked_at(&pools, &routes, &quotas, &identity),
         routes,
         identity,
+        quotas,
         body_limit: within(document.limits.body_bytes, BODY_BYTES, BODY_BYTES_DEFAULT)
             .at("limits.body_bytes")? as usize,
         prompt_key_bytes: prompt_key_bytes(document.limits.prompt_key_bytes, &pools)
@@ -159,7 +165,12 @@ fn readers(header: &wire::DecisionHeader) -> Result<Readers> {
 }
 
 /// Refuses what depends on the tenant where no tenant can be told.
-fn tenants_can_be_told(document: &wire::Document, pools: &[Pool], told: bool) -> Result<()> {
+fn tenants_can_be_told(
+    document: &wire::Document,
+    pools: &[Pool],
+    quotas: &[Quota],
+    told: bool,
+) -> Result<()> {
     if told {
         return Ok(());
     }
@@ -170,6 +181,18 @@ fn tenants_can_be_told(document: &wire::Document, pools: &[Pool], told: bool) ->
     let pool = pools
         .iter()
         .position(|pool| pool.balance.key == Some(HashKey::Tenant));
+    if let Some(index) = quotas
+        .iter()
+        .position(|quota| quota.is_by(&KeyPart::Tenant))
+    {
+        return untold(&format!("quotas[{index}].key"));
+    }
+    if let Some(index) = quotas
+        .iter()
+        .position(|quota| !quota.matches.tenants.is_empty())
+    {
+        return untold(&format!("quotas[{index}].match.tenants"));
+    }
     let path = match (rule, pool) {
         (Some(index), _) => format!("routes[{index}].match.tenants"),
         (None, Some(index)) => format!("pools[{index}].balance.hash.on"),
@@ -178,15 +201,20 @@ fn tenants_can_be_told(document: &wire::Document, pools: &[Pool], told: bool) ->
         }
         (None, None) => return Ok(()),
     };
-    wrong("no tenant can be told; set `identity.tenant_header`, or beside it `keys`, `signatures` or `jwt_authn`").at(&path)
+    untold(&path)
+}
+
+#[cold]
+fn untold(path: &str) -> Result<()> {
+    wrong("no tenant can be told; set `identity.tenant_header`, or beside it `keys`, `signatures` or `jwt_authn`").at(path)
 }
 
 /// Every model that is named, for the tables that keep something for each.
-fn models(pools: &[Pool], routes: &[Route]) -> Vec<String> {
+fn models(pools: &[Pool], routes: &[Route], quotas: &[Quota]) -> Vec<String> {
     let patterns = pools
         .iter()
         .flat_map(|pool| &pool.models)
-        .chain(routes.iter().flat_map(|route| &route.matches.models));
+        .chain(all_matches(routes, quotas).flat_map(|matches| &matches.models));
     let named = patterns.filter_map(|pattern| match pattern {
         ModelPattern::Any => None,
         ModelPattern::Name(name) | ModelPattern::Version(name) => Some(name),
@@ -198,23 +226,41 @@ fn models(pools: &[Pool], routes: &[Route]) -> Vec<String> {
     sorted(named.chain(aliases).map(String::as_str))
 }
 
+/// What all rules and limits match.
+fn all_matches<'a>(routes: &'a [Route], quotas: &'a [Quota]) -> impl Iterator<Item = &'a Match> {
+    let routes = routes.iter().map(|route| &route.matches);
+    routes.chain(quotas.iter().map(|quota| &quota.matches))
+}
+
 /// Every header that is named, and the path: what is kept of a request while its body is awaited.
-fn looked_at(pools: &[Pool], routes: &[Route], identity: &Identity) -> Vec<String> {
+fn looked_at(
+    pools: &[Pool],
+    routes: &[Route],
+    quotas: &[Quota],
+    identity: &Identity,
+) -> Vec<String> {
     let forwarded = (identity.trusted_hops > 0).then_some("x-forwarded-for");
     let hashed = pools.iter().filter_map(|pool| match &pool.balance.key {
         Some(HashKey::Header(name)) => Some(name.as_str()),
         _ => None,
     });
-    let matched = routes
-        .iter()
-        .flat_map(|route| &route.matches.headers)
+    let matched = all_matches(routes, quotas)
+        .flat_map(|matches| &matches.headers)
         .map(|(name, _)| name.as_str());
+    let counted = quotas.iter().flat_map(|quota| &quota.key);
+    let counted = counted.filter_map(|part| match part {
+        KeyPart::Header(name) => Some(name.as_str()),
+        // The client's address may stand in one.
+        KeyPart::Address => Some("x-forwarded-for"),
+        KeyPart::Tenant | KeyPart::Model | KeyPart::Route => None,
+    });
     sorted(
         [":path"]
             .into_iter()
             .chain(identity.tenant_header.as_deref())
             .chain(forwarded)
             .chain(hashed)
+            .chain(counted)
             .chain(matched),
     )
 }

@@ -90,7 +90,7 @@ fn retry(retry: &wire::Retry) -> Result<Retry> {
     })
 }
 
-fn matches(matches: &wire::Match) -> Result<Match> {
+pub(super) fn matches(matches: &wire::Match) -> Result<Match> {
     let input = match &matches.input_tokens {
         None => None,
         Some(range) => {

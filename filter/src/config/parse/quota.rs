@@ -1,0 +1,77 @@
+//! Budgets of requests and tokens.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::checks::{duration, header_name, name, within};
+use super::{At, Result, route, wrong};
+use crate::config::wire;
+use crate::config::{Budget, KeyPart, Quota};
+
+const PER: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+const UNITS: RangeInclusive<u32> = 1..=u32::MAX;
+/// What a chat's answer seldom exceeds.
+const DEFAULT_OUTPUT: u32 = 1024;
+/// A thousand sets of 860 bytes; a quarter of a gigabyte at the most.
+const CALLERS: RangeInclusive<u32> = 8..=1 << 18;
+const CALLERS_DEFAULT: u32 = 8192;
+
+pub(super) fn quota(quota: &wire::Quota) -> Result<Quota> {
+    let mut key = Vec::new();
+    for (index, text) in quota.key.iter().enumerate() {
+        let part = part(text).at_item(index).at("key")?;
+        if key.contains(&part) {
+            return wrong(format!("{text:?} is named twice; name it once"))
+                .at_item(index)
+                .at("key");
+        }
+        key.push(part);
+    }
+    if quota.requests.is_none() && quota.tokens.is_none() {
+        return wrong("limits nothing; give `requests`, `tokens` or both");
+    }
+    if quota.default_output.is_some() && quota.tokens.is_none() {
+        return wrong("is for limits of `tokens` only; leave it out").at("default_output");
+    }
+    if quota.cut_streams.is_some() && quota.tokens.is_none() {
+        return wrong("is for limits of `tokens` only; leave it out").at("cut_streams");
+    }
+    if quota.callers.is_some() && key.is_empty() {
+        return wrong("is for limits with a `key` only; leave it out").at("callers");
+    }
+    let parsed = |budget: &Option<wire::Budget>| budget.as_ref().map(self::budget).transpose();
+    Ok(Quota {
+        name: name(&quota.name).at("name")?,
+        matches: route::matches(&quota.matches).at("match")?,
+        requests: parsed(&quota.requests).at("requests")?,
+        tokens: parsed(&quota.tokens).at("tokens")?,
+        default_output: quota.default_output.unwrap_or(DEFAULT_OUTPUT),
+        cut_streams: quota.cut_streams.unwrap_or_default(),
+        callers: within(quota.callers, CALLERS, CALLERS_DEFAULT).at("callers")?,
+        key,
+    })
+}
+
+fn part(text: &str) -> Result<KeyPart> {
+    match text {
+        "tenant" => Ok(KeyPart::Tenant),
+        "model" => Ok(KeyPart::Model),
+        "route" => Ok(KeyPart::Route),
+        "address" => Ok(KeyPart::Address),
+        _ => match text.strip_prefix("header:") {
+            Some(name) => header_name(name).map(KeyPart::Header),
+            None => wrong(format!(
+                "{text:?} is no part of a key; give `tenant`, `model`, `route`, `address` or `header:NAME`"
+            )),
+        },
+    }
+}
+
+fn budget(budget: &wire::Budget) -> Result<Budget> {
+    let limit = within(Some(budget.limit), UNITS, 1).at("limit")?;
+    Ok(Budget {
+        limit,
+        per: duration(Some(&budget.per), PER, Duration::ZERO).at("per")?,
+        burst: within(budget.burst, UNITS, limit).at("burst")?,
+    })
+}

@@ -1,0 +1,131 @@
+//! Limits on a request's way: reserved before an endpoint is chosen, settled when the answer has ended.
+//!
+//! A request takes from every limit that matches it, or from none: all are looked at before anything is written, and where
+//! another worker is faster meanwhile, what was written is given back. It takes one request, and as many tokens
+//! as its input is estimated at and its output is bounded by; the answer says what it really was ([`crate::answer::Relay`]), and what no
+//! answer says is charged as it was estimated.
+//!
+//! | the answer | requests | tokens |
+//! |---|---|---|
+//! | none from an endpoint, or a status of 400 and above | 0 | 0 |
+//! | none, as the client left before | 1 | the input |
+//! | in full or cut, by whomever | 1 | what was relayed of it, and the input |
+//! | in full or cut, and not to be read (compressed) | 1 | what was reserved |
+//!
+//! What cannot be read of the store is refused: a limit that is not held is none. What cannot be written at the
+//! end stays charged as it was reserved.
+
+mod key;
+mod reserve;
+mod settle;
+mod told;
+
+use crate::config::{Config, Quota};
+use crate::ports::{Host, update};
+use crate::quota::{Rate, Rates, Table};
+use crate::report::metrics;
+use crate::request::Facts;
+use crate::route::Query;
+use crate::values::rng::Rng;
+use crate::values::units::Tokens;
+
+use super::counter::Counter;
+
+use key::Secret;
+pub(super) use reserve::reserve;
+pub(super) use settle::{Answer, Reservation, abandon, charge, on_response, settle};
+
+/// The limits, as one worker knows them.
+pub(super) struct Quotas {
+    limits: Vec<Limit>,
+    secret: Secret,
+}
+
+struct Limit {
+    /// Of the keys of its table's sets.
+    prefix: String,
+    table: Table,
+    rates: Rates,
+    refused: Counter,
+    tokens: Counter,
+    estimated: Counter,
+}
+
+/// What limits look at.
+pub(super) struct Wanted<'a> {
+    pub(super) query: Query<'a>,
+    /// As it is called upstream.
+    pub(super) model: Option<&'a str>,
+    pub(super) route: &'a str,
+    pub(super) facts: Option<&'a Facts>,
+    pub(super) input: Option<Tokens>,
+}
+
+const UNITS: [&str; 2] = ["requests", "tokens"];
+/// Another try each time that another worker was faster; [`update`] has tries of its own.
+const TRIES: usize = 64;
+impl Quotas {
+    /// The limits of `config`, if there are any.
+    pub(super) fn new(config: &Config, rng: &mut Rng, host: &mut dyn Host) -> Option<Box<Quotas>> {
+        if config.quotas.is_empty() {
+            return None;
+        }
+        Some(Box::new(Quotas {
+            secret: Secret::agree(rng, host),
+            limits: config
+                .quotas
+                .iter()
+                .map(|quota| Limit::new(quota, host))
+                .collect(),
+        }))
+    }
+
+    /// All that they count.
+    pub(super) fn counters(&mut self) -> impl Iterator<Item = &mut Counter> {
+        self.limits
+            .iter_mut()
+            .flat_map(|limit| [&mut limit.refused, &mut limit.tokens, &mut limit.estimated])
+    }
+}
+
+impl Limit {
+    fn new(quota: &Quota, host: &mut dyn Host) -> Limit {
+        let table = match quota.key.is_empty() {
+            true => Table::SINGLE,
+            false => Table::of(quota.callers),
+        };
+        let prefix = format!("junheng/quota/{}/{}/", quota.name, table.sets());
+        let empty = table.empty();
+        for set in 0..table.sets() {
+            host.create(&format!("{prefix}{set}"), &empty);
+        }
+        Limit {
+            prefix,
+            table,
+            rates: [&quota.requests, &quota.tokens].map(|budget| budget.as_ref().map(Rate::of)),
+            refused: Counter::define(host, &metrics::quota_refused(&quota.name)),
+            tokens: Counter::define(host, &metrics::quota_tokens(&quota.name)),
+            estimated: Counter::define(host, &metrics::quota_estimated(&quota.name)),
+        }
+    }
+}
+
+/// [`update`], for as long as it takes.
+fn persistently<T>(
+    host: &mut dyn Host,
+    key: &str,
+    mut step: impl FnMut(&mut dyn Host, &[u8]) -> Option<(Vec<u8>, T)>,
+) -> Option<T> {
+    let mut nothing = false;
+    for _ in 0..TRIES {
+        let outcome = update(host, key, |host, bytes| {
+            let stepped = step(host, bytes);
+            nothing = stepped.is_none();
+            stepped
+        });
+        if nothing || outcome.is_some() {
+            return outcome;
+        }
+    }
+    None
+}

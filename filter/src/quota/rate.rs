@@ -1,0 +1,77 @@
+//! How much a budget gives, and how soon.
+
+use std::time::Duration;
+
+use crate::config::Budget;
+
+/// `limit` units each `period`, of which at most `burst` at once.
+///
+/// Levels of a bucket are in units times nanoseconds of the period: a unit is `period`, and each nanosecond drains
+/// `limit`. So nothing is ever rounded. The largest level, 2³² units of a day, has 79 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    limit: u32,
+    period: u64,
+    burst: u32,
+}
+
+impl Rate {
+    /// The rate of `budget`.
+    pub fn of(budget: &Budget) -> Rate {
+        Rate {
+            limit: budget.limit.max(1),
+            period: u64::try_from(budget.per.as_nanos())
+                .unwrap_or(u64::MAX)
+                .max(1),
+            burst: budget.burst,
+        }
+    }
+
+    /// The most that may be taken at once.
+    pub const fn burst(&self) -> u32 {
+        self.burst
+    }
+
+    /// The seconds in which a burst comes back, rounded up.
+    pub fn window(&self) -> u64 {
+        seconds(self.time_for(self.level(self.burst.into())))
+    }
+
+    /// The level of `units`.
+    pub(super) fn level(&self, units: u64) -> u128 {
+        u128::from(units).saturating_mul(self.period.into())
+    }
+
+    /// The whole units in a level.
+    pub(super) fn units(&self, level: u128) -> u64 {
+        let units = level.checked_div(self.period.into());
+        units
+            .and_then(|units| u64::try_from(units).ok())
+            .unwrap_or(u64::MAX)
+    }
+
+    /// What drains in a time.
+    pub(super) fn drained_in(&self, nanos: u64) -> u128 {
+        u128::from(nanos).saturating_mul(self.limit.into())
+    }
+
+    /// A level as nanoseconds and what drains in a part of the next one.
+    pub(super) fn split(&self, level: u128) -> (u64, u32) {
+        let limit = u128::from(self.limit);
+        let nanos = level.checked_div(limit).unwrap_or_default();
+        let part = level.checked_rem(limit).unwrap_or_default();
+        (u64::try_from(nanos).unwrap_or(u64::MAX), part as u32)
+    }
+
+    /// How long a level takes to drain.
+    pub(super) fn time_for(&self, level: u128) -> Duration {
+        let (nanos, part) = self.split(level);
+        Duration::from_nanos(nanos.saturating_add(u64::from(part > 0)))
+    }
+}
+
+/// A time in whole seconds, rounded up: who comes sooner comes in vain.
+pub fn seconds(time: Duration) -> u64 {
+    time.as_secs()
+        .saturating_add(u64::from(time.subsec_nanos() > 0))
+}
