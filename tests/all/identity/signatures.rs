@@ -4,19 +4,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use hmac::{Hmac, Mac};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
+use super::signed::{BODY, NOW, PATH, Request, SECRET};
 use super::{config, keys};
 use crate::on_both;
 use crate::scenario::{On, Proxy, Step, proxy};
-
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
-const PATH: &str = "/v1/chat/completions?api-version=1&b=2";
-const BODY: &str = r#"{"model":"m","messages":[]}"#;
-/// What the proxy's wall clock shows at the start of each scenario, in seconds.
-const NOW: u64 = (1 << 40) / 1_000_000_000;
 
 fn signatures() -> Value {
     json!({"keys": [
@@ -29,89 +22,7 @@ fn signing(on: On, workers: usize) -> Box<dyn Proxy> {
     proxy(on, &config(json!({"signatures": signatures()})), workers)
 }
 
-/// A request to sign, and what is signed of it.
-#[derive(Clone)]
-struct Request {
-    method: &'static str,
-    path: String,
-    body: String,
-    covered: Vec<&'static str>,
-    created: u64,
-    nonce: String,
-    key: (&'static str, String),
-    /// Parameters behind the others.
-    more: String,
-}
-
 impl Request {
-    fn new(nonce: &str) -> Request {
-        Request {
-            method: "POST",
-            path: PATH.into(),
-            body: BODY.into(),
-            covered: vec!["@method", "@path", "@query", "content-digest"],
-            created: NOW,
-            nonce: nonce.into(),
-            key: ("acme-1", SECRET.into()),
-            more: ";alg=\"hmac-sha256\"".into(),
-        }
-    }
-
-    fn with(mut self, change: impl FnOnce(&mut Request)) -> Request {
-        change(&mut self);
-        self
-    }
-
-    /// All headers of it, signed.
-    fn headers(&self) -> Vec<(String, String)> {
-        let digest = format!("sha-256=:{}:", base64(&Sha256::digest(&self.body)));
-        let (path, query) = self.path.split_once('?').unwrap_or((&self.path, ""));
-        let names: Vec<String> = self
-            .covered
-            .iter()
-            .map(|name| format!("{name:?}"))
-            .collect();
-        let params = format!(
-            "({});created={};nonce=\"{}\";keyid=\"{}\"{}",
-            names.join(" "),
-            self.created,
-            self.nonce,
-            self.key.0,
-            self.more
-        );
-        let mut base = String::new();
-        for name in &self.covered {
-            let value = match *name {
-                "@method" => self.method.to_owned(),
-                "@path" => path.to_owned(),
-                "@query" => format!("?{query}"),
-                "@authority" => "test".to_owned(),
-                "content-digest" => digest.clone(),
-                "content-type" => "application/json".to_owned(),
-                other => panic!("{other}"),
-            };
-            base += &format!("\"{name}\": {value}\n");
-        }
-        base += &format!("\"@signature-params\": {params}");
-        let mac = Hmac::<Sha256>::new_from_slice(self.key.1.as_bytes()).expect("any key");
-        let mac = mac.chain_update(base).finalize().into_bytes();
-        let mut headers = vec![
-            (":method", self.method.to_owned()),
-            (":path", self.path.clone()),
-            (":authority", "Test".to_owned()),
-            ("content-type", "application/json".to_owned()),
-            ("signature-input", format!("s={params}")),
-            ("signature", format!("s=:{}:", base64(&mac))),
-        ];
-        if self.covered.contains(&"content-digest") {
-            headers.push(("content-digest", digest));
-        }
-        headers
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect()
-    }
-
     fn send(&self, proxy: &mut dyn Proxy) -> String {
         send(proxy, 0, &self.headers(), &self.body)
     }
@@ -148,21 +59,6 @@ fn borrowed(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
     pairs
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .collect()
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let word = group
-            .iter()
-            .fold(0u32, |word, byte| word << 8 | u32::from(*byte));
-        let word = word << (8 * (3 - group.len()));
-        for place in 0..=group.len() {
-            text.push(DIGITS[(word >> (18 - 6 * place)) as usize & 63].into());
-        }
-    }
-    text + &"=".repeat((3 - bytes.len() % 3) % 3)
 }
 
 const WRONG: &str = "401 invalid_signature";

@@ -13,7 +13,7 @@ use checks::{each, unique, within};
 
 use super::read::{Json, Read};
 use super::wire;
-use super::{Config, HashKey, ModelPattern, Pool, Readers, Route};
+use super::{Config, HashKey, Identity, ModelPattern, Pool, Readers, Route};
 
 const POOLS: usize = 256;
 const ROUTES: usize = 1024;
@@ -106,7 +106,7 @@ pub(super) fn config(json: &[u8]) -> Result<Config> {
     tenants_can_be_told(&document, &pools, identity.tells_tenants())?;
     Ok(Config {
         models: models(&pools, &routes),
-        looked_at: looked_at(&pools, &routes, identity.tenant_header.as_deref()),
+        looked_at: looked_at(&pools, &routes, &identity),
         routes,
         identity,
         body_limit: within(document.limits.body_bytes, BODY_BYTES, BODY_BYTES_DEFAULT)
@@ -199,7 +199,8 @@ fn models(pools: &[Pool], routes: &[Route]) -> Vec<String> {
 }
 
 /// Every header that is named, and the path: what is kept of a request while its body is awaited.
-fn looked_at(pools: &[Pool], routes: &[Route], tenant: Option<&str>) -> Vec<String> {
+fn looked_at(pools: &[Pool], routes: &[Route], identity: &Identity) -> Vec<String> {
+    let forwarded = (identity.trusted_hops > 0).then_some("x-forwarded-for");
     let hashed = pools.iter().filter_map(|pool| match &pool.balance.key {
         Some(HashKey::Header(name)) => Some(name.as_str()),
         _ => None,
@@ -211,7 +212,8 @@ fn looked_at(pools: &[Pool], routes: &[Route], tenant: Option<&str>) -> Vec<Stri
     sorted(
         [":path"]
             .into_iter()
-            .chain(tenant)
+            .chain(identity.tenant_header.as_deref())
+            .chain(forwarded)
             .chain(hashed)
             .chain(matched),
     )
