@@ -66,6 +66,8 @@ const UNITS: [&str; 2] = ["requests", "tokens"];
 const TRIES: usize = 64;
 impl Quotas {
     /// The limits of `config`, if there are any.
+    #[cold]
+    #[inline(never)]
     pub(super) fn new(config: &Config, rng: &mut Rng, host: &mut dyn Host) -> Option<Box<Quotas>> {
         if config.quotas.is_empty() {
             return None;
