@@ -1,5 +1,7 @@
 //! Limits: reserved at admission, settled by what was used, told in headers; over several workers.
 
+mod race;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};

@@ -43,6 +43,7 @@ impl Rate {
     }
 
     /// The whole units in a level.
+    #[inline(never)]
     pub(super) fn units(&self, level: u128) -> u64 {
         let units = level.checked_div(self.period.into());
         units
@@ -56,6 +57,7 @@ impl Rate {
     }
 
     /// A level as nanoseconds and what drains in a part of the next one.
+    #[inline(never)]
     pub(super) fn split(&self, level: u128) -> (u64, u32) {
         let limit = u128::from(self.limit);
         let nanos = level.checked_div(limit).unwrap_or_default();

@@ -185,7 +185,7 @@ impl Table {
             rates,
             (key, place, &holds),
             now,
-            |budget, bucket, rate| {
+            &mut |budget, bucket, rate| {
                 let (Some(hold), Some(more)) = (grown.get_mut(budget), more.get(budget)) else {
                     return bucket;
                 };
@@ -211,7 +211,7 @@ impl Table {
             rates,
             (key, place, &holds),
             now,
-            |budget, bucket, rate| match (holds.get(budget), used.get(budget)) {
+            &mut |budget, bucket: Bucket, rate| match (holds.get(budget), used.get(budget)) {
                 (Some(hold), Some(used)) => bucket.settle(rate, now, *hold, *used),
                 _ => bucket,
             },
@@ -221,13 +221,14 @@ impl Table {
 
     /// Steps the buckets in which something is held. If the place has gone to another caller, all that was held has
     /// drained; what is charged beyond it goes where the caller is now.
+    #[inline(never)]
     fn step(
         &self,
         set: &[u8],
         rates: &Rates,
         (key, place, holds): (Key, Place, &Holds),
         now: Instant,
-        mut step: impl FnMut(usize, Bucket, &Rate) -> Bucket,
+        step: &mut dyn FnMut(usize, Bucket, &Rate) -> Bucket,
     ) -> (Vec<u8>, Place) {
         let mut set = self.read(set);
         let kept = slot(&set, place, key).buckets;
@@ -268,6 +269,7 @@ fn longer(one: Option<(usize, Refused)>, other: (usize, Refused)) -> (usize, Ref
     }
 }
 
+#[inline(never)]
 fn left_in(bucket: &Bucket, rate: &Rate, now: Instant) -> Left {
     let units = bucket.left(rate, now);
     let next = units.saturating_add(1).min(rate.burst().into());
@@ -280,6 +282,7 @@ fn left_in(bucket: &Bucket, rate: &Rate, now: Instant) -> Left {
 
 /// Where `key` belongs: the way that it has, else the overflow (the last place) if anybody owes there, else a
 /// way that is free, else the overflow.
+#[inline(never)]
 fn find(set: &[u8], key: Key, now: Instant) -> Place {
     let (slots, _) = set.as_chunks::<SLOT>();
     let overflow = slots.len().saturating_sub(1);
@@ -301,6 +304,7 @@ fn find(set: &[u8], key: Key, now: Instant) -> Place {
 }
 
 /// What is at `place`, in the name of `key`.
+#[inline(never)]
 fn slot(set: &[u8], place: Place, key: Key) -> Slot {
     let (slots, _) = set.as_chunks::<SLOT>();
     let buckets = slots.get(place.0).map(read_slot).map(|slot| slot.buckets);
@@ -317,6 +321,7 @@ fn write(set: &mut [u8], place: Place, slot: &Slot) {
     }
 }
 
+#[inline(never)]
 fn write_slot(bytes: &mut [u8; SLOT], slot: &Slot) {
     let mut rest = Vec::with_capacity(SLOT);
     rest.extend(slot.key.to_le_bytes());
@@ -337,6 +342,7 @@ fn write_slot(bytes: &mut [u8; SLOT], slot: &Slot) {
     }
 }
 
+#[inline(never)]
 fn read_slot(bytes: &[u8; SLOT]) -> Slot {
     let mut rest = bytes.as_slice();
     let key = take(&mut rest).map_or(0, u128::from_le_bytes);

@@ -66,6 +66,8 @@ const UNITS: [&str; 2] = ["requests", "tokens"];
 const TRIES: usize = 64;
 impl Quotas {
     /// The limits of `config`, if there are any.
+    #[cold]
+    #[inline(never)]
     pub(super) fn new(config: &Config, rng: &mut Rng, host: &mut dyn Host) -> Option<Box<Quotas>> {
         if config.quotas.is_empty() {
             return None;
@@ -110,22 +112,25 @@ impl Limit {
     }
 }
 
-/// [`update`], for as long as it takes.
-fn persistently<T>(
+/// [`update`], for as long as it takes; whether the step was stored. One function for all steps: they are only now
+/// and then needed, and each copy of it would be some kilobytes of the artifact.
+#[cold]
+#[inline(never)]
+fn persistently(
     host: &mut dyn Host,
     key: &str,
-    mut step: impl FnMut(&mut dyn Host, &[u8]) -> Option<(Vec<u8>, T)>,
-) -> Option<T> {
+    step: &mut dyn FnMut(&[u8]) -> Option<Vec<u8>>,
+) -> bool {
     let mut nothing = false;
     for _ in 0..TRIES {
-        let outcome = update(host, key, |host, bytes| {
-            let stepped = step(host, bytes);
+        let outcome = update(host, key, |_, bytes| {
+            let stepped = step(bytes);
             nothing = stepped.is_none();
-            stepped
+            stepped.map(|bytes| (bytes, ()))
         });
         if nothing || outcome.is_some() {
-            return outcome;
+            return outcome.is_some();
         }
     }
-    None
+    false
 }

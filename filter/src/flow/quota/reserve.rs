@@ -179,13 +179,13 @@ impl Gate<'_> {
     /// Takes the costs, or learns why it cannot; `None` if the store never lets it through.
     #[cold]
     fn take(&self, now: Instant, host: &mut dyn Host) -> Option<Reserved> {
-        let mut refused = None;
-        let taken = persistently(host, &self.at, |_, set| {
+        let mut last = None;
+        let stored = persistently(host, &self.at, &mut |set| {
             let (set, reserved) = self.look(set, &self.costs, now);
-            refused = reserved.outcome.is_err().then_some(reserved);
-            Some((set?, reserved))
+            last = Some(reserved);
+            set
         });
-        taken.or(refused)
+        last.filter(|last| stored || last.outcome.is_err())
     }
 }
 

@@ -2,11 +2,11 @@
 
 use crate::answer::Relayed;
 use crate::ports::Host;
-use crate::quota::{Holds, Key, Place, RENEWAL};
+use crate::quota::{Costs, Holds, Key, Place, RENEWAL};
 use crate::values::clock::Instant;
 use crate::values::units::Tokens;
 
-use super::{Quotas, persistently};
+use super::{Limit, Quotas, persistently};
 use crate::flow::Worker;
 use crate::flow::response::{Origin, ResponseStart};
 use crate::flow::stream::Placed;
@@ -113,12 +113,15 @@ pub(in crate::flow) fn charge(
         } else {
             [0, 0]
         };
-        let grown = persistently(host, &taken.at, |_, set| {
-            let held = (taken.key, taken.place, taken.holds);
-            Some(limit.table.grow(set, &limit.rates, held, &more, now))
+        let held = (taken.key, taken.place, taken.holds);
+        let mut grown = (taken.place, taken.holds);
+        let stored = persistently(host, &taken.at, &mut |set| {
+            let (set, held) = limit.table.grow(set, &limit.rates, held, &more, now);
+            grown = held;
+            Some(set)
         });
-        if let Some((place, holds)) = grown {
-            (taken.place, taken.holds) = (place, holds);
+        if stored {
+            (taken.place, taken.holds) = grown;
         }
     }
     reserved.covered = quotas.covered(&reserved.taken);
@@ -155,11 +158,7 @@ impl Quotas {
                 Answer::Unread => held.cost,
                 Answer::Relayed(relayed) => reserved.used(relayed),
             };
-            let _ = persistently(host, &taken.at, |_, set| {
-                let held = (taken.key, taken.place, taken.holds);
-                let used = [1, tokens];
-                Some((limit.table.settle(set, &limit.rates, held, &used, now), ()))
-            });
+            limit.settle(taken, &[1, tokens], now, host);
             if reserved.counted && matches!(limit.rates, [_, Some(_)]) {
                 limit.tokens.add(u32::try_from(tokens).unwrap_or(u32::MAX));
                 limit.estimated.add(u32::from(!told));
@@ -171,13 +170,7 @@ impl Quotas {
     pub(super) fn give_back(&self, taken: &[Taken], now: Instant, host: &mut dyn Host) {
         for taken in taken {
             if let Some(limit) = self.limits.get(taken.limit) {
-                let _ = persistently(host, &taken.at, |_, set| {
-                    let held = (taken.key, taken.place, taken.holds);
-                    Some((
-                        limit.table.settle(set, &limit.rates, held, &[0, 0], now),
-                        (),
-                    ))
-                });
+                limit.settle(taken, &[0, 0], now, host);
             }
         }
     }
@@ -193,6 +186,18 @@ impl Quotas {
             tokens.cost
         });
         costs.min().unwrap_or(u64::MAX)
+    }
+}
+
+impl Limit {
+    /// Ends what was taken. What the store does not let through stays charged as it was reserved.
+    #[cold]
+    #[inline(never)]
+    fn settle(&self, taken: &Taken, used: &Costs, now: Instant, host: &mut dyn Host) {
+        let held = (taken.key, taken.place, taken.holds);
+        persistently(host, &taken.at, &mut |set| {
+            Some(self.table.settle(set, &self.rates, held, used, now))
+        });
     }
 }
 
