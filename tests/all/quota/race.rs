@@ -91,8 +91,7 @@ fn threads_that_race_for_a_budget_never_get_more_than_it_has() {
         let get = [(":method", "GET"), (":path", "/v1/models")];
         let sent = (0..EACH).filter(|_| {
             let headers = Headers::from_pairs(get);
-            let verdict =
-                Stream::default().on_request_headers(&mut worker, headers, true, &mut host);
+            let verdict = Stream::new(0).on_request_headers(&mut worker, headers, true, &mut host);
             matches!(verdict, Verdict::Forward(_))
         });
         sent.count()

@@ -166,11 +166,16 @@ fn step(vm: &mut Vm, id: VmStream, verdict: Verdict) -> Step {
     }
 }
 
+/// What every refusal has is told by the other fields.
+const OF_ALL_REFUSALS: [&str; 3] = ["content-type", "content-length", "retry-after"];
+
 fn refused(reply: &LocalResponse) -> Step {
+    let mut headers = pairs(&reply.headers);
+    headers.retain(|(name, _)| !OF_ALL_REFUSALS.contains(&name.as_str()));
     Step::Refused(Refused {
         status: reply.status as u16,
         retry_after: reply.headers.text("retry-after").map(str::to_owned),
-        headers: pairs(&reply.headers),
+        headers,
         challenge: reply.headers.text("www-authenticate").map(str::to_owned),
         json: serde_json::from_slice(&reply.body).expect("a refusal is JSON"),
     })
