@@ -28,13 +28,12 @@ impl Provider {
         );
         let mut node = Command::new("node");
         node.arg(folder.join("provider.mjs"))
+            .env("PATH", npm::path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true);
-        let mut process = node
-            .spawn()
-            .expect("node; Debian and Ubuntu: apt install nodejs npm");
+        let mut process = node.spawn().expect("node starts");
         let output = process.stdout.take().expect("a pipe");
         let line = BufReader::new(output).lines().next_line().await;
         let line = line.expect("UTF-8").expect("the provider prints its port");
