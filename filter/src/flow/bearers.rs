@@ -3,7 +3,7 @@
 //! Most requests find their token among those that were looked at before. A JWT that was not is checked here and
 //! now, unless its key is not known; then the issuer's key set may have to be fetched. An opaque token is asked
 //! about. Either way the request is held, and told when the answer is there: the flow never waits, it returns.
-//! Requests with one token share one question, and as many are held as [`MOST_WAITING`]; more are refused, as is everybody
+//! Requests with one token share one question, and as many are held as [`Room`] has places for; more are refused, as is everybody
 //! whom an issuer that does not answer leaves unproven.
 
 use std::time::Duration;
@@ -17,6 +17,7 @@ use crate::values::clock::{Instant, UnixTime};
 use super::counter::Counter;
 use super::errand::{About, Errand, Reply};
 use super::keys::{Fetch, Keys};
+use super::waiting::{GRACE, Room};
 
 /// What is known of bearer tokens.
 pub(super) struct Bearers {
@@ -26,24 +27,15 @@ pub(super) struct Bearers {
     proven: Remembered<String>,
     /// What was wrong with tokens that issuers did not vouch for.
     refuted: Remembered<Fault>,
-    waiting: Vec<Waiting>,
+    /// What issuers say of tokens, once they have said or failed to.
+    waiting: Room<Option<Answer>>,
     /// The tokens that are being asked about, and since when.
     questions: Vec<(Digest, Instant)>,
     /// What is to be asked.
     pub errands: Vec<Errand>,
-    /// The streams whose answer has come.
-    pub woken: Vec<u32>,
     /// Counts what is agreed on anew by all workers.
     changes: Option<Meter>,
     counters: [Counter; 4],
-}
-
-/// A request that is held.
-struct Waiting {
-    stream: u32,
-    about: About,
-    /// What its issuer says of the token, once it has said or failed to.
-    answer: Option<Option<Answer>>,
 }
 
 /// What a held request waits for.
@@ -67,8 +59,6 @@ pub(super) enum Found {
     Waits(Pending),
 }
 
-/// A worker holds no more requests than this. A VM has 1 GiB, and a held request some KB of it.
-const MOST_WAITING: usize = 1024;
 /// A worker has no more questions about tokens under way than this.
 const MOST_QUESTIONS: usize = 64;
 /// How many verified JWTs a worker remembers.
@@ -80,9 +70,6 @@ const VERIFIED_FOR: Duration = Duration::from_secs(300);
 /// How long a token that is not in force is not asked about again. Short, for a token may be used before its
 /// issuer has written it everywhere.
 const REFUTED_FOR: Duration = Duration::from_secs(5);
-/// An answer that is as late as this beyond its time will not come.
-const GRACE: Duration = Duration::from_secs(1);
-
 impl Bearers {
     /// Knows nothing but what other workers have fetched.
     pub fn new(config: &Identity, changes: Option<Meter>, host: &mut dyn Host) -> Bearers {
@@ -96,10 +83,9 @@ impl Bearers {
                 .collect(),
             proven: Remembered::new(cached.max(VERIFIED)),
             refuted: Remembered::new(REFUTED),
-            waiting: Vec::new(),
+            waiting: Room::default(),
             questions: Vec::new(),
             errands: Vec::new(),
-            woken: Vec::new(),
             changes,
             counters: [
                 metrics::KEY_FETCHES,
@@ -137,9 +123,7 @@ impl Bearers {
 
     /// What came of a held request's wait; `None` if it still waits.
     pub fn answer(&mut self, stream: u32, pending: &Pending, host: &mut dyn Host) -> Option<Found> {
-        let place = self.waiting.iter().position(|held| held.stream == stream)?;
-        let answer = self.waiting.get(place)?.answer.clone()?;
-        self.waiting.swap_remove(place);
+        let answer = self.waiting.answer(stream)?;
         let now = host.now();
         Some(match (&pending.jwt, answer) {
             (Some(jwt), _) => match self.verify(jwt, pending.digest, now, host) {
@@ -155,7 +139,12 @@ impl Bearers {
 
     /// A held request is gone.
     pub fn leave(&mut self, stream: u32) {
-        self.waiting.retain(|held| held.stream != stream);
+        self.waiting.leave(stream);
+    }
+
+    /// The streams whose answers have come, since the last time.
+    pub fn woken(&mut self) -> Vec<u32> {
+        self.waiting.woken()
     }
 
     /// An errand has come to its end; `None` if it ended without an answer.
@@ -180,7 +169,7 @@ impl Bearers {
                     host.add(changes, 1);
                 }
                 self.follow(host);
-                self.wake(&|held| held.about == about, None);
+                self.waiting.wake(about, &None);
             }
             About::Token(digest) => {
                 let asked = config.introspection.as_ref();
@@ -192,7 +181,7 @@ impl Bearers {
                 });
                 self.count(2, answer.is_none());
                 self.questions.retain(|(asked, _)| *asked != digest);
-                self.wake(&|held| held.about == about, answer);
+                self.waiting.wake(about, &answer);
             }
             About::Endpoint { .. } => {}
         }
@@ -215,10 +204,10 @@ impl Bearers {
         self.follow(host);
         for (place, issuer) in config.issuers.iter().enumerate() {
             let about = About::Keys(place);
-            let waits = self.waiting.iter().any(|held| held.about == about);
+            let waits = self.waiting.awaits(about);
             let keys = self.keys.get(place);
             if waits && keys.is_some_and(|keys| !keys.is_awaited(issuer, now, host)) {
-                self.wake(&|held| held.about == about, None);
+                self.waiting.wake(about, &None);
             }
         }
         if let Some(asked) = &config.introspection {
@@ -229,7 +218,7 @@ impl Bearers {
                 questions.into_iter().partition(|(_, since)| late(*since));
             self.questions = going;
             for (digest, _) in late {
-                self.wake(&|held| held.about == About::Token(digest), None);
+                self.waiting.wake(About::Token(digest), &None);
             }
         }
     }
@@ -245,7 +234,7 @@ impl Bearers {
 
     /// No answer will come any more.
     pub fn give_up(&mut self) {
-        self.wake(&|_| true, None);
+        self.waiting.wake_all(&None);
     }
 
     /// Tells the host what was counted.
@@ -288,7 +277,7 @@ impl Bearers {
         let Some((keys, issuer)) = self.keys.get(place).zip(config.issuers.get(place)) else {
             return Found::Unavailable;
         };
-        if self.waiting.len() >= MOST_WAITING {
+        if self.waiting.is_full() {
             return Found::Unavailable;
         }
         match keys.claim(issuer, now, host) {
@@ -296,7 +285,7 @@ impl Bearers {
             Fetch::Ours => self.errands.push(Errand::for_keys(place, issuer)),
             Fetch::Theirs => {}
         }
-        self.hold(stream, About::Keys(place));
+        self.waiting.hold(stream, About::Keys(place));
         Found::Waits(Pending {
             digest,
             jwt: Some(Box::new(jwt)),
@@ -340,33 +329,15 @@ impl Bearers {
     ) -> Found {
         let about = About::Token(digest);
         let shared = self.questions.iter().any(|(asked, _)| *asked == digest);
-        if self.waiting.len() >= MOST_WAITING || (!shared && self.questions.len() >= MOST_QUESTIONS)
-        {
+        if self.waiting.is_full() || (!shared && self.questions.len() >= MOST_QUESTIONS) {
             return Found::Unavailable;
         }
         if !shared {
             self.questions.push((digest, now));
             self.errands.push(Errand::about_token(token, digest, asked));
         }
-        self.hold(stream, about);
+        self.waiting.hold(stream, about);
         Found::Waits(Pending { digest, jwt: None })
-    }
-
-    fn hold(&mut self, stream: u32, about: About) {
-        self.waiting.push(Waiting {
-            stream,
-            about,
-            answer: None,
-        });
-    }
-
-    fn wake(&mut self, which: &dyn Fn(&Waiting) -> bool, answer: Option<Answer>) {
-        for held in self.waiting.iter_mut().filter(|held| which(held)) {
-            if held.answer.is_none() {
-                held.answer = Some(answer.clone());
-                self.woken.push(held.stream);
-            }
-        }
     }
 
     fn remember(

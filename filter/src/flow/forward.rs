@@ -12,10 +12,11 @@ use super::verdict::{
     WEIGHT,
 };
 
-/// What to tell the proxy, and whether usage is asked for on the caller's behalf.
+/// What to tell the proxy, and whether usage is asked for on the caller's behalf. The headers `withheld` do not leave.
 pub(super) fn forward(
     worker: &Worker,
     choice: &Choice,
+    withheld: &[String],
     body: &[u8],
     facts: Option<&Facts>,
 ) -> (Forward, bool) {
@@ -56,7 +57,7 @@ pub(super) fn forward(
     }
     let forward = Forward {
         headers,
-        removed: Vec::new(),
+        removed: withheld.to_vec(),
         body,
     };
     (forward, asks)

@@ -12,6 +12,8 @@ use crate::identity::bearer::KeySet;
 use crate::ports::{Host, update};
 use crate::values::clock::Instant;
 
+use super::waiting::GRACE;
+
 /// One issuer's keys, as a worker knows them.
 #[derive(Debug)]
 pub(super) struct Keys {
@@ -52,8 +54,6 @@ pub(super) enum Fetch {
 const APART: Duration = Duration::from_secs(10);
 /// The clock's origin is never: what happens then is taken to happen a nanosecond later.
 const FIRST: Instant = Instant::from_nanos(1);
-/// An answer that is as late as this beyond its time will not come: who asked has died.
-const GRACE: Duration = Duration::from_secs(1);
 
 impl Keys {
     /// The keys of `issuer`; none until they are fetched, or have been by another worker.

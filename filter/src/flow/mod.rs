@@ -16,6 +16,7 @@ mod counter;
 mod credentials;
 mod errand;
 mod forward;
+mod judgement;
 mod keys;
 mod lease;
 mod loads;
@@ -28,6 +29,7 @@ mod request;
 mod response;
 mod stream;
 mod verdict;
+mod waiting;
 mod watch;
 mod worker;
 

@@ -76,11 +76,9 @@ impl Stream {
         self.shown = may_see_decisions(&worker.config, subject.tenant);
         match choose(worker, &subject, host) {
             Ok(choice) => {
-                let (mut forward, asks) = forward(worker, &choice, body, facts.as_ref());
-                forward.removed.clone_from(&asked.caller.withheld);
-                let mut placed = placed(worker, choice, facts.as_ref(), host);
-                placed.unasked_usage = asks;
-                self.placed = Some(placed);
+                let withheld = &asked.caller.withheld;
+                let (forward, asks) = forward(worker, &choice, withheld, body, facts.as_ref());
+                self.placed = Some(placed(worker, choice, facts.as_ref(), asks, host));
                 Verdict::Forward(forward)
             }
             Err(refusal) => worker.refuse(refusal, host),
@@ -326,11 +324,13 @@ fn nowhere(
     }
 }
 
-/// What is kept of the decision until the response has ended.
+/// What is kept of the decision until the response has ended; `asks` tells whether usage is asked for on the
+/// caller's behalf.
 fn placed(
     worker: &mut Worker,
     choice: Choice,
     facts: Option<&Facts>,
+    asks: bool,
     host: &mut dyn Host,
 ) -> Placed {
     let carrier = choice.order.first().unwrap_or_default();
@@ -353,7 +353,7 @@ fn placed(
         output: facts.and_then(|facts| facts.max_output),
         dropped: choice.dropped,
         reserved: choice.reserved,
-        unasked_usage: false,
+        unasked_usage: asks,
         relay: None,
         learning: facts.and_then(|facts| learning(worker, facts, choice.models)),
         status: None,

@@ -204,7 +204,7 @@ impl Worker {
     /// ([`super::Stream::on_answer`]).
     pub fn woken(&mut self) -> Vec<u32> {
         let bearers = self.bearers.as_mut();
-        bearers.map_or(Vec::new(), |bearers| std::mem::take(&mut bearers.woken))
+        bearers.map_or(Vec::new(), |bearers| bearers.woken())
     }
 
     /// Says that this VM lives. A member that is at work, as no callback is within another, skips a beat.
