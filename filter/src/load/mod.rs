@@ -37,7 +37,6 @@ mod names;
 pub mod orca;
 mod part;
 pub mod prometheus;
-mod protobuf;
 mod report;
 mod sheet;
 pub mod weight;

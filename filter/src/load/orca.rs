@@ -12,9 +12,9 @@
 use thiserror::Error as ThisError;
 
 use crate::values::base64;
+use crate::values::protobuf::{Fields, Malformed, Value};
 
 use super::json;
-use super::protobuf::{Fields, Malformed, Value};
 use super::report::Report;
 use super::sheet::{Fault, Field, Sheet};
 
@@ -187,8 +187,8 @@ fn message(bytes: &[u8]) -> Result<Report, Error> {
 fn entry(bytes: &[u8]) -> Result<(&[u8], f64), Malformed> {
     let mut name: &[u8] = b"";
     let mut number = 0.0;
-    let mut fields = Fields::new(bytes);
-    while let Some(field) = fields.next() {
+    let fields = Fields::new(bytes);
+    for field in fields {
         match field? {
             (1, Value::Bytes(bytes)) => name = bytes,
             (2, Value::Double(value)) => number = value,

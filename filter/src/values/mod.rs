@@ -1,5 +1,5 @@
 //! Values that every floor speaks in: units, the clock's readings, randomness, headers, addresses, base64, forms,
-//! a hash.
+//! protobuf, a hash.
 
 pub mod base64;
 pub mod cidr;
@@ -7,5 +7,6 @@ pub mod clock;
 pub mod form;
 pub mod headers;
 pub mod murmur3;
+pub mod protobuf;
 pub mod rng;
 pub mod units;

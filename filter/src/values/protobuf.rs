@@ -1,11 +1,11 @@
-//! As much of protobuf's wire format as a load report needs: varints, doubles, bytes.
+//! As much of protobuf's wire format as load reports and rate limit services need: varints, doubles, bytes.
 //!
 //! A field of an unknown number or another type is passed over, which is how protobuf lets messages grow;
-//! groups, which no load report ever had, are refused.
+//! groups, which none of them ever had, are refused.
 
 /// A field's value.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Value<'a> {
+pub enum Value<'a> {
     /// Wire type 0.
     Varint(u64),
     /// Wire type 1, read as a double.
@@ -17,11 +17,12 @@ pub(super) enum Value<'a> {
 }
 
 /// The fields of one message, in order.
-pub(super) struct Fields<'a> {
+pub struct Fields<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Fields<'a> {
+    /// Those of `message`.
     pub fn new(message: &'a [u8]) -> Self {
         Fields { rest: message }
     }
@@ -29,11 +30,6 @@ impl<'a> Fields<'a> {
     /// How many bytes are still to be read.
     pub fn left(&self) -> usize {
         self.rest.len()
-    }
-
-    /// The next field's number and value; `None` at the end, an error where the bytes are no message.
-    pub fn next(&mut self) -> Option<Result<(u64, Value<'a>), Malformed>> {
-        (!self.rest.is_empty()).then(|| self.field().ok_or(Malformed))
     }
 
     fn field(&mut self) -> Option<(u64, Value<'a>)> {
@@ -79,9 +75,39 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Each field's number and value; an error where the bytes are no message.
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<(u64, Value<'a>), Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        (!self.rest.is_empty()).then(|| self.field().ok_or(Malformed))
+    }
+}
+
 /// The bytes are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub struct Malformed;
+
+/// Adds the field `number` with an integer to `message`.
+pub fn put_varint(message: &mut Vec<u8>, number: u32, value: u64) {
+    varint(message, u64::from(number) << 3);
+    varint(message, value);
+}
+
+/// Adds the field `number` with a text, bytes or a message to `message`.
+pub fn put_bytes(message: &mut Vec<u8>, number: u32, bytes: &[u8]) {
+    varint(message, u64::from(number) << 3 | 2);
+    varint(message, bytes.len() as u64);
+    message.extend_from_slice(bytes);
+}
+
+fn varint(message: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        message.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    message.push(value as u8);
+}
 
 #[cfg(test)]
 mod tests {
@@ -89,8 +115,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn all(message: &[u8]) -> Result<Vec<(u64, Value<'_>)>, Malformed> {
-        let mut fields = Fields::new(message);
-        std::iter::from_fn(|| fields.next()).collect()
+        Fields::new(message).collect()
     }
 
     #[test]
@@ -103,6 +128,21 @@ mod tests {
         assert_eq!(all(&double), Ok(vec![(1, Value::Double(0.5))]));
         assert_eq!(all(&[0x0d, 1, 2, 3, 4]), Ok(vec![(1, Value::Fixed32)]));
         assert_eq!(all(&[]), Ok(vec![]));
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let mut message = Vec::new();
+        put_varint(&mut message, 1, 150);
+        put_bytes(&mut message, 2, b"testing");
+        put_varint(&mut message, 16, u64::MAX);
+        let fields = vec![
+            (1, Value::Varint(150)),
+            (2, Value::Bytes(b"testing")),
+            (16, Value::Varint(u64::MAX)),
+        ];
+        assert_eq!(all(&message), Ok(fields));
+        assert!(message.starts_with(&[0x08, 0x96, 0x01, 0x12, 0x07, b't']));
     }
 
     #[test]
