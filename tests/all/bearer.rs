@@ -402,7 +402,7 @@ fn an_opaque_token_is_asked_about_once_and_remembered(on: On) {
         (asked.path.as_str(), asked.header(":method")),
         ("/introspect", "POST")
     );
-    assert_eq!(asked.body, "token_type_hint=access_token&token=opaque%7E1");
+    assert_eq!(asked.body, b"token_type_hint=access_token&token=opaque%7E1");
     // junheng:s3%3Acret
     assert_eq!(
         asked.header("authorization"),

@@ -1,5 +1,7 @@
 //! Configurations: what is refused, in which words, and that the schema says the same.
 
+mod quotas;
+
 use std::time::Duration;
 
 use junheng::config::{Breaker, Config, WhenNoneIsFit};
@@ -113,59 +115,6 @@ fn every_mistake_names_its_path_and_its_remedy() {
         (
             with("/pools/0/endpoints/0/weight", json!(1001)),
             "pools[0].endpoints[0].weight: 1001 is out of range; give 0 (drained) to 1000",
-        ),
-        (
-            with("/quotas", json!([{"name": "a"}])),
-            "quotas[0]: limits nothing; give `requests`, `tokens` or both",
-        ),
-        (
-            with(
-                "/quotas",
-                json!([{"name": "a", "key": ["model", "user"], "requests": {"limit": 1, "per": "1s"}}]),
-            ),
-            "quotas[0].key[1]: \"user\" is no part of a key; give `tenant`, `model`, `route`, `address` or `header:NAME`",
-        ),
-        (
-            with(
-                "/quotas",
-                json!([{"name": "a", "key": ["model", "model"], "requests": {"limit": 1, "per": "1s"}}]),
-            ),
-            "quotas[0].key[1]: \"model\" is named twice; name it once",
-        ),
-        (
-            with(
-                "/quotas",
-                json!([{"name": "a", "key": ["tenant"], "requests": {"limit": 1, "per": "1s"}}]),
-            ),
-            "quotas[0].key: no tenant can be told; set `identity.tenant_header`",
-        ),
-        (
-            with(
-                "/quotas",
-                json!([{"name": "a", "tokens": {"limit": 0, "per": "1s"}}]),
-            ),
-            "quotas[0].tokens.limit: 0 is out of range; give 1 to 4294967295",
-        ),
-        (
-            with(
-                "/quotas",
-                json!([{"name": "a", "tokens": {"limit": 1, "per": "2d"}}]),
-            ),
-            "quotas[0].tokens.per: \"2d\" is no duration",
-        ),
-        (
-            with(
-                "/quotas",
-                json!([{"name": "a", "callers": 9, "tokens": {"limit": 1, "per": "1s"}}]),
-            ),
-            "quotas[0].callers: is for limits with a `key` only; leave it out",
-        ),
-        (
-            with(
-                "/quotas",
-                json!([{"name": "a", "cut_streams": true, "requests": {"limit": 1, "per": "1s"}}]),
-            ),
-            "quotas[0].cut_streams: is for limits of `tokens` only; leave it out",
         ),
         (
             with("/pools/0/endpoints/0/weight", json!(-1)),

@@ -1,5 +1,6 @@
 //! Limits: reserved at admission, settled by what was used, told in headers; over several workers.
 
+mod fleet;
 mod race;
 
 use std::time::Duration;

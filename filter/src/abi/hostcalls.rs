@@ -268,7 +268,7 @@ pub fn share(key: &str, bytes: &[u8], version: Version) -> Result<()> {
 pub fn call(
     upstream: &str,
     headers: &[(&str, &str)],
-    body: &str,
+    body: &[u8],
     timeout: Duration,
 ) -> Result<u32> {
     let headers = serialized(headers);

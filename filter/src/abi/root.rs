@@ -112,15 +112,20 @@ impl Root {
     /// Lets the streams go on whose answers have come. Hostcalls act for each meanwhile, and then again for this
     /// root, whose name is `id`.
     fn wake(&mut self, id: u32) {
-        let woken = self.with_worker(Worker::woken).unwrap_or_default();
-        for stream in &woken {
-            if hostcalls::act_for(*stream).is_ok() {
-                contexts::with_stream(*stream, HttpStream::resume);
+        loop {
+            let woken = self.with_worker(Worker::woken).unwrap_or_default();
+            if woken.is_empty() {
+                return;
             }
-        }
-        if !woken.is_empty() {
+            for stream in &woken {
+                if hostcalls::act_for(*stream).is_ok() {
+                    contexts::with_stream(*stream, HttpStream::resume);
+                }
+            }
             // A host that knows this context no more has nothing else that could be done for it.
             let _ = hostcalls::act_for(id);
+            // Who has learned one thing may have to ask another, and what cannot be sent is answered at once.
+            self.run_errands();
         }
     }
 

@@ -49,36 +49,40 @@ impl HttpStream {
             }),
             Err(_) => self.unreadable(),
         };
-        if self.stream.awaits_caller() {
+        if self.stream.awaits_answer() {
             return self.ask();
         }
         self.carry_out(verdict)
     }
 
-    /// Has asked what the request waits for. A question that cannot be sent is answered at once.
+    /// Has asked what the request waits for. A question that cannot be sent is answered at once; one that arises while the
+    /// root is at work, the root asks.
     #[cold]
     #[inline(never)]
     fn ask(&mut self) -> u32 {
         contexts::with_root(self.root, Root::run_errands);
+        self.go_on()
+    }
+
+    /// What the request waits for may have come.
+    fn go_on(&mut self) -> u32 {
         let verdict = self.decide(|stream, worker| stream.on_answer(worker, &mut Proxy));
-        self.carry_out(verdict)
+        match verdict {
+            Verdict::Hold if self.complete && !self.stream.awaits_answer() => {
+                self.request_complete()
+            }
+            verdict => self.carry_out(verdict),
+        }
     }
 
     /// What the request waits for may have come: it goes on, is answered, or waits for its body.
     #[cold]
     #[inline(never)]
     pub fn resume(&mut self) {
-        if self.over || !self.stream.awaits_caller() {
+        if self.over || !self.stream.awaits_answer() {
             return;
         }
-        let verdict = self.decide(|stream, worker| stream.on_answer(worker, &mut Proxy));
-        let action = match verdict {
-            Verdict::Hold if self.complete && !self.stream.awaits_caller() => {
-                self.request_complete()
-            }
-            verdict => self.carry_out(verdict),
-        };
-        if action == CONTINUE
+        if self.go_on() == CONTINUE
             && let Err(failed) = hostcalls::resume_request()
         {
             hostcalls::log(
@@ -121,7 +125,7 @@ impl HttpStream {
 
     fn request_complete(&mut self) -> u32 {
         self.complete = true;
-        if self.stream.awaits_caller() {
+        if self.stream.awaits_answer() {
             return PAUSE;
         }
         let body = match self.held {
@@ -134,6 +138,9 @@ impl HttpStream {
             }
             Err(_) => self.unreadable(),
         };
+        if self.stream.awaits_answer() {
+            return self.ask();
+        }
         self.carry_out(verdict)
     }
 

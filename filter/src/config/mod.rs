@@ -19,7 +19,7 @@ use std::time::Duration;
 pub use bearer::{Introspection, Issuer, Service, SignatureAlgorithm};
 pub use identity::{Addresses, Identity, Keys, Signatures, SigningKey};
 pub use parse::Error;
-pub use quota::{Budget, KeyPart, Quota};
+pub use quota::{Budget, EngineProtocol, KeyPart, OnError, Quota, QuotaEngine};
 pub(crate) use read::Json;
 pub use secret::Secret;
 pub use wire::{Algorithm, RetryOn, Upgrades, WhenNoneIsFit};
@@ -41,6 +41,8 @@ pub struct Config {
     pub identity: Identity,
     /// How much, and by whom.
     pub quotas: Vec<Quota>,
+    /// Who keeps those that are the fleet's; there if any is.
+    pub quota_engine: Option<QuotaEngine>,
     /// The largest body that is read, in bytes.
     pub body_limit: usize,
     /// How many bytes of a prompt's text, from its start, make its key; 0 where no pool hashes prompts.

@@ -1,8 +1,10 @@
 //! Budgets of requests and tokens.
 
+use std::fmt;
 use std::time::Duration;
 
-use super::Match;
+pub use super::wire::OnError;
+use super::{Match, Secret, Service};
 
 /// A limit: which requests it counts, by what, and how many.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -23,6 +25,34 @@ pub struct Quota {
     pub cut_streams: bool,
     /// How many callers have a budget of their own at once.
     pub callers: u32,
+    /// Where it is the whole fleet's: what becomes of requests that the engine does not answer for.
+    pub fleet: Option<OnError>,
+}
+
+/// Who keeps the limits that are the whole fleet's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct QuotaEngine {
+    /// Where to ask.
+    pub service: Service,
+    /// How.
+    pub protocol: EngineProtocol,
+}
+
+/// How limits of the fleet are asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum EngineProtocol {
+    /// Redis' EVAL, through webdis.
+    Webdis {
+        /// What keys begin with.
+        prefix: String,
+        /// What to show, as the header `authorization`.
+        authorization: Option<Secret>,
+    },
+    /// `envoy.service.ratelimit.v3`.
+    RateLimitService {
+        /// The domain.
+        domain: String,
+    },
 }
 
 /// How much, and how soon it comes back.
@@ -34,6 +64,8 @@ pub struct Budget {
     pub per: Duration,
     /// So many at once; at least one.
     pub burst: u32,
+    /// So many a worker takes ahead of what requests need, where the budget is the fleet's.
+    pub lease: u32,
 }
 
 /// What requests have in common that share a budget.
@@ -49,6 +81,19 @@ pub enum KeyPart {
     Address,
     /// A header's values.
     Header(String),
+}
+
+/// As it is written.
+impl fmt::Display for KeyPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyPart::Tenant => f.write_str("tenant"),
+            KeyPart::Model => f.write_str("model"),
+            KeyPart::Route => f.write_str("route"),
+            KeyPart::Address => f.write_str("address"),
+            KeyPart::Header(name) => write!(f, "header:{name}"),
+        }
+    }
 }
 
 impl Quota {

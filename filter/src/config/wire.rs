@@ -7,6 +7,7 @@
 
 mod bearer;
 mod identity;
+mod quota;
 
 use super::read::{Names, choices, objects};
 
@@ -14,6 +15,7 @@ pub use bearer::{Introspection, Jwt, SignatureAlgorithm};
 pub use identity::{
     Addresses, Anonymous, Identity, JwtAuthn, Keys, KeysOfTenant, Signatures, SigningKey,
 };
+pub use quota::{Budget, OnError, Quota, QuotaEngine, RateLimitService, Scope, Webdis};
 
 objects! {
     /// Junheng's plugin configuration.
@@ -27,6 +29,8 @@ objects! {
         pub identity: Identity = default,
         /// Budgets of requests and tokens; a request takes from each that matches it, or is refused; at most 64.
         pub quotas: Vec<Quota> = default,
+        /// Who keeps the limits that are the whole fleet's.
+        pub quota_engine: Option<QuotaEngine>,
         /// Bounds on what a request may be.
         pub limits: Limits = default,
         /// Who is shown, in the response header `x-junheng-decision`, how the endpoint was chosen.
@@ -280,36 +284,6 @@ objects! {
         pub prefix: Option<String>,
         /// Whether the header is there at all.
         pub present: Option<bool>,
-    }
-
-    /// A budget of requests, tokens or both for each caller, or for all together.
-    pub struct Quota {
-        /// A name for refusals, headers and metrics, like a pool's.
-        pub name: String,
-        /// Requests that share all of these share a budget: `tenant`, `model`, `route`, `address`, `header:NAME`. All requests share one if empty.
-        pub key: Vec<String> = default,
-        /// Which requests it counts; all that is given must hold.
-        pub matches as "match": Match = default,
-        /// How many requests.
-        pub requests: Option<Budget>,
-        /// How many tokens, input and output together.
-        pub tokens: Option<Budget>,
-        /// The output tokens to reserve for a request that declares no bound; 1024 if absent.
-        pub default_output: Option<u32>,
-        /// `true` ends a stream, with `finish_reason: "length"`, where its output goes beyond what was reserved for it; `false` if absent.
-        pub cut_streams: Option<bool>,
-        /// How many callers have a budget of their own at once, about; the others share some: 8 to 262144; 8192 if absent.
-        pub callers: Option<u32>,
-    }
-
-    /// How much, and how soon it comes back.
-    pub struct Budget {
-        /// How many in each `per`: 1 to 4294967295. It comes back evenly.
-        pub limit: u32,
-        /// `1s` to `24h`.
-        pub per: String,
-        /// How many at once: 1 to 4294967295; the limit if absent.
-        pub burst: Option<u32>,
     }
 
     /// Bounds on what a request may be.

@@ -183,7 +183,7 @@ impl Bearers {
                 self.questions.retain(|(asked, _)| *asked != digest);
                 self.waiting.wake(about, &answer);
             }
-            About::Endpoint { .. } => {}
+            About::Endpoint { .. } | About::Limits(_) => {}
         }
     }
 

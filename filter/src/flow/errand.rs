@@ -9,7 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::balance::View;
-use crate::config::{Check, Introspection, Issuer, Pool, Service};
+use crate::config::{Check, EngineProtocol, Introspection, Issuer, Pool, QuotaEngine, Service};
 use crate::identity::bearer::{self, Digest};
 use crate::values::clock::Instant;
 use crate::values::murmur3::murmur3_32;
@@ -26,7 +26,7 @@ pub struct Errand {
     /// The request's headers.
     pub headers: Vec<(&'static str, String)>,
     /// The request's body; none if empty.
-    pub body: String,
+    pub body: Vec<u8>,
     /// How long the answer may take.
     pub timeout: Duration,
 }
@@ -51,6 +51,8 @@ pub(super) enum About {
     Keys(usize),
     /// A bearer token.
     Token(Digest),
+    /// Limits of the fleet, by the number of the question.
+    Limits(u32),
 }
 
 /// What is asked of an endpoint.
@@ -72,39 +74,50 @@ pub struct Reply {
 impl Errand {
     /// The request for the key set of the issuer at `place`.
     pub(super) fn for_keys(place: usize, issuer: &Issuer) -> Errand {
-        let method = (":method", "GET".to_owned());
-        Errand::to(
-            &issuer.keys,
-            About::Keys(place),
-            vec![method],
-            String::new(),
-        )
+        let headers = vec![(":method", "GET".to_owned()), accepts_json()];
+        Errand::to(&issuer.keys, About::Keys(place), headers, Vec::new())
     }
 
     /// The request that asks about `token`, whose digest is given.
     pub(super) fn about_token(token: &str, digest: Digest, asked: &Introspection) -> Errand {
         let headers = vec![
             (":method", "POST".to_owned()),
+            accepts_json(),
             ("authorization", asked.authorization.reveal().to_owned()),
             (
                 "content-type",
                 "application/x-www-form-urlencoded".to_owned(),
             ),
         ];
-        let body = bearer::form(token);
+        let body = bearer::form(token).into_bytes();
         Errand::to(&asked.service, About::Token(digest), headers, body)
+    }
+
+    /// The question `number` about limits of the fleet.
+    pub(super) fn about_limits(number: u32, engine: &QuotaEngine, body: Vec<u8>) -> Errand {
+        let mut headers = vec![(":method", "POST".to_owned())];
+        match &engine.protocol {
+            EngineProtocol::Webdis { authorization, .. } => {
+                let shown = authorization.as_ref();
+                headers.extend(shown.map(|shown| ("authorization", shown.reveal().to_owned())));
+            }
+            EngineProtocol::RateLimitService { .. } => headers.extend([
+                ("content-type", "application/grpc".to_owned()),
+                ("te", "trailers".to_owned()),
+            ]),
+        }
+        Errand::to(&engine.service, About::Limits(number), headers, body)
     }
 
     fn to(
         service: &Service,
         about: About,
         mut headers: Vec<(&'static str, String)>,
-        body: String,
+        body: Vec<u8>,
     ) -> Errand {
         headers.extend([
             (":path", service.path.clone()),
             (":authority", service.authority.clone()),
-            ("accept", "application/json".to_owned()),
             ("user-agent", "junheng".to_owned()),
         ]);
         Errand {
@@ -127,6 +140,10 @@ impl Errand {
         );
         !check
     }
+}
+
+fn accepts_json() -> (&'static str, String) {
+    ("accept", "application/json".to_owned())
 }
 
 /// Which turns of a pool's endpoints have been taken.
@@ -163,7 +180,7 @@ impl Rounds {
                         },
                         cluster: config.cluster.clone(),
                         headers: headers(path, address),
-                        body: String::new(),
+                        body: Vec::new(),
                         timeout,
                     });
                 }

@@ -19,8 +19,8 @@ use crate::values::units::Tokens;
 use super::caller;
 use super::forward::forward;
 use super::pool::PoolGauges;
-use super::quota::{self, Reservation, Wanted};
-use super::request::{Asked, Kind};
+use super::quota::{self, EngineAnswer, Reservation, Unreserved, Wanted};
+use super::request::{Asked, Asking, Kind};
 use super::stream::{Learning, Placed};
 use super::verdict::{Refusal, Verdict};
 use super::{Stream, Worker};
@@ -33,6 +33,8 @@ struct Subject<'a> {
     model: Option<&'a str>,
     realtime: bool,
     tenant: Option<&'a str>,
+    /// What the engine says of its limits, where it was asked.
+    limits: Option<EngineAnswer>,
 }
 
 /// What was found for a request.
@@ -58,7 +60,7 @@ impl Stream {
     pub(super) fn decide(
         &mut self,
         worker: &mut Worker,
-        asked: &Asked,
+        mut asked: Asked,
         body: &[u8],
         host: &mut dyn Host,
     ) -> Verdict {
@@ -72,16 +74,20 @@ impl Stream {
             },
             Kind::Realtime(_) | Kind::Plain => None,
         };
-        let subject = Subject::new(&worker.config, asked, facts.as_ref());
+        let subject = Subject::new(&worker.config, &asked, facts.as_ref());
         self.shown = may_see_decisions(&worker.config, subject.tenant);
-        match choose(worker, &subject, host) {
+        match choose(worker, self.id, &subject, host) {
             Ok(choice) => {
                 let withheld = &asked.caller.withheld;
                 let (forward, asks) = forward(worker, &choice, withheld, body, facts.as_ref());
                 self.placed = Some(placed(worker, choice, facts.as_ref(), asks, host));
                 Verdict::Forward(forward)
             }
-            Err(refusal) => worker.refuse(refusal, host),
+            Err(Unreserved::Refused(refusal)) => worker.refuse(refusal, host),
+            Err(Unreserved::Waits) => {
+                asked.limits = Asking::Waits;
+                self.hold(asked, worker, host)
+            }
         }
     }
 }
@@ -115,6 +121,10 @@ impl<'a> Subject<'a> {
             facts,
             model,
             realtime,
+            limits: match asked.limits {
+                Asking::Answered(answer) => Some(answer),
+                Asking::No | Asking::Waits => None,
+            },
             tenant: match &asked.caller.tenant {
                 Some(proven) => Some(proven),
                 None => identity::believed(config, &asked.headers),
@@ -152,9 +162,10 @@ fn key(bytes: &[u8]) -> u64 {
 /// Rule, pools in their order, endpoint.
 fn choose(
     worker: &mut Worker,
+    stream: u32,
     subject: &Subject<'_>,
     host: &mut dyn Host,
-) -> Result<Choice, Refusal> {
+) -> Result<Choice, Unreserved> {
     let config = Rc::clone(&worker.config);
     let estimate = |worker: &Worker, model: Option<ModelId>| {
         subject
@@ -187,6 +198,8 @@ fn choose(
         None => None,
         Some(_) => {
             let wanted = Wanted {
+                stream,
+                answer: subject.limits,
                 query: subject.query(asked_input),
                 model,
                 route: &route.name,
@@ -222,14 +235,8 @@ fn choose(
     let Some((pool, (order, probe))) = chosen else {
         quota::abandon(worker, reserved, host);
         let retry_after = next_chance(worker, &dropped, now);
-        return Err(nowhere(
-            &config,
-            &dropped,
-            model,
-            input,
-            output,
-            retry_after,
-        ));
+        let refusal = nowhere(&config, &dropped, model, input, output, retry_after);
+        return Err(refusal.into());
     };
     Ok(Choice {
         route: route_id,

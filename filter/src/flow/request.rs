@@ -6,6 +6,7 @@ use crate::request::Api;
 use crate::values::headers::Headers;
 
 use super::caller::{self, Caller};
+use super::quota::EngineAnswer;
 use super::verdict::{Refusal, Verdict};
 use super::{Stream, Worker};
 
@@ -19,8 +20,21 @@ pub(super) struct Asked {
     pub(super) headers: Headers,
     pub(super) kind: Kind,
     pub(super) caller: Caller,
+    pub(super) limits: Asking,
     /// Whether the decision needs a body that is still to come.
     pub(super) body_follows: bool,
+}
+
+/// Whether the fleet's limits have been asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Asking {
+    /// They have not, or need not.
+    #[default]
+    No,
+    /// An answer is awaited.
+    Waits,
+    /// It has come.
+    Answered(EngineAnswer),
 }
 
 /// What can be known of a request.
@@ -56,45 +70,57 @@ impl Stream {
         // Behind an upgrade there is no body that anybody could sign.
         let signed = caller.needs_body() && !is_upgrade(&headers);
         let body_follows = (matches!(kind, Kind::Body(_)) || signed) && !end;
-        if body_follows || caller.pending.is_some() {
-            let headers = match headers.size() {
-                ..=HELD_HEADER_BYTES => headers,
-                _ => headers.only(|name| worker.config.looks_at(name)),
-            };
-            if headers.size() > HELD_HEADER_BYTES {
-                return worker.refuse(Refusal::headers_too_large(HELD_HEADER_BYTES), host);
-            }
-            self.asked = Some(Asked {
-                headers,
-                kind,
-                caller,
-                body_follows,
-            });
-            return Verdict::Hold;
-        }
+        let waits = body_follows || caller.pending.is_some();
         let asked = Asked {
             headers,
             kind,
             caller,
+            limits: Asking::No,
             body_follows,
         };
-        self.decide(worker, &asked, &[], host)
+        if waits {
+            return self.hold(asked, worker, host);
+        }
+        self.decide(worker, asked, &[], host)
     }
 
-    /// Whether it is still to be told who calls: the request and all of its body must be held, and
-    /// [`Stream::on_request_body`] not be called, until [`Stream::on_answer`] has decided.
-    pub fn awaits_caller(&self) -> bool {
-        self.asked
-            .as_ref()
-            .is_some_and(|asked| asked.caller.pending.is_some())
+    /// Keeps what the headers ask for until more is known.
+    pub(super) fn hold(
+        &mut self,
+        mut asked: Asked,
+        worker: &mut Worker,
+        host: &mut dyn Host,
+    ) -> Verdict {
+        if asked.headers.size() > HELD_HEADER_BYTES {
+            asked.headers = asked.headers.only(|name| worker.config.looks_at(name));
+        }
+        if asked.headers.size() > HELD_HEADER_BYTES {
+            return worker.refuse(Refusal::headers_too_large(HELD_HEADER_BYTES), host);
+        }
+        self.asked = Some(asked);
+        Verdict::Hold
     }
 
-    /// An answer may be there that tells who calls. [`Verdict::Hold`] if it is not, or if the body is still
-    /// awaited.
+    /// Whether somebody else is still to tell who calls, or what is left of a limit: the request and all of its body
+    /// must be held, and [`Stream::on_request_body`] not be called, until [`Stream::on_answer`] has been.
+    pub fn awaits_answer(&self) -> bool {
+        self.asked.as_ref().is_some_and(Asked::awaits_answer)
+    }
+
+    /// An answer may be there that the request waits for. [`Verdict::Hold`] if it is not, or if the body is still
+    /// awaited: one that is complete is then to be handed over.
     pub fn on_answer(&mut self, worker: &mut Worker, host: &mut dyn Host) -> Verdict {
         let Some(asked) = &mut self.asked else {
             return Verdict::Hold;
         };
+        if matches!(asked.limits, Asking::Waits) {
+            let quotas = worker.quotas.as_mut();
+            match quotas.and_then(|quotas| quotas.answer(self.id)) {
+                None => return Verdict::Hold,
+                Some(answer) => asked.limits = Asking::Answered(answer),
+            }
+            return self.go_on(worker, host);
+        }
         let pending = asked.caller.pending.as_ref();
         let found = pending
             .zip(worker.bearers.as_mut())
@@ -107,8 +133,13 @@ impl Stream {
                 return worker.refuse(refusal, host);
             }
         }
+        self.go_on(worker, host)
+    }
+
+    /// Decides what needs no body.
+    fn go_on(&mut self, worker: &mut Worker, host: &mut dyn Host) -> Verdict {
         match self.asked.take_if(|asked| !asked.body_follows) {
-            Some(asked) => self.decide(worker, &asked, &[], host),
+            Some(asked) => self.decide(worker, asked, &[], host),
             None => Verdict::Hold,
         }
     }
@@ -145,7 +176,7 @@ impl Stream {
             Some(_) if body.len() > worker.config.body_limit => {
                 worker.refuse(Refusal::too_large(worker.config.body_limit), host)
             }
-            Some(asked) => self.decide(worker, &asked, body, host),
+            Some(asked) => self.decide(worker, asked, body, host),
             None => worker.refuse(Refusal::unreadable(), host),
         }
     }
@@ -154,6 +185,12 @@ impl Stream {
     pub fn on_unreadable_request(&mut self, worker: &mut Worker, host: &mut dyn Host) -> Verdict {
         self.asked = None;
         worker.refuse(Refusal::unreadable(), host)
+    }
+}
+
+impl Asked {
+    fn awaits_answer(&self) -> bool {
+        self.caller.pending.is_some() || matches!(self.limits, Asking::Waits)
     }
 }
 

@@ -209,6 +209,9 @@ impl Stream {
         if let Some(bearers) = &mut worker.bearers {
             bearers.leave(self.id);
         }
+        if let Some(quotas) = &mut worker.quotas {
+            quotas.leave(self.id);
+        }
         if let Some(placed) = self.placed.take() {
             settle(placed, worker, by, host);
         }

@@ -143,6 +143,10 @@ impl Worker {
             bearers.on_tick(&config.identity, leads, now, host);
             errands.append(&mut bearers.errands);
         }
+        if let Some(quotas) = &mut self.quotas {
+            quotas.on_tick(&config, now);
+            errands.append(&mut quotas.errands());
+        }
         errands
     }
 
@@ -155,7 +159,7 @@ impl Worker {
                 .pools
                 .get(pool)
                 .is_some_and(|pool| pool.endpoints.view().total_in_flight() > 0),
-            About::Keys(_) | About::Token(_) => false,
+            About::Keys(_) | About::Token(_) | About::Limits(_) => false,
         };
         if !busy {
             self.on_reply(errand, None, host);
@@ -179,8 +183,17 @@ impl Worker {
             what,
         } = errand.about
         else {
-            if let Some(bearers) = &mut self.bearers {
-                bearers.on_reply(errand.about, reply, &config.identity, host);
+            match errand.about {
+                About::Limits(number) => {
+                    if let Some(quotas) = &mut self.quotas {
+                        quotas.on_reply(number, reply, &config, host);
+                    }
+                }
+                about => {
+                    if let Some(bearers) = &mut self.bearers {
+                        bearers.on_reply(about, reply, &config.identity, host);
+                    }
+                }
             }
             return;
         };
@@ -197,14 +210,24 @@ impl Worker {
     /// What requests have made necessary to ask since the last time.
     pub fn errands(&mut self) -> Vec<Errand> {
         let bearers = self.bearers.as_mut();
-        bearers.map_or(Vec::new(), |bearers| std::mem::take(&mut bearers.errands))
+        let bearers = bearers.map_or(Vec::new(), |bearers| std::mem::take(&mut bearers.errands));
+        let quotas = self
+            .quotas
+            .as_mut()
+            .map_or(Vec::new(), |quotas| quotas.errands());
+        bearers.into_iter().chain(quotas).collect()
     }
 
     /// The streams that waited for an answer and have it, since the last time: each is to be told
     /// ([`super::Stream::on_answer`]).
     pub fn woken(&mut self) -> Vec<u32> {
         let bearers = self.bearers.as_mut();
-        bearers.map_or(Vec::new(), |bearers| bearers.woken())
+        let bearers = bearers.map_or(Vec::new(), |bearers| bearers.woken());
+        let quotas = self
+            .quotas
+            .as_mut()
+            .map_or(Vec::new(), |quotas| quotas.woken());
+        bearers.into_iter().chain(quotas).collect()
     }
 
     /// Says that this VM lives. A member that is at work, as no callback is within another, skips a beat.
@@ -233,6 +256,9 @@ impl Worker {
         self.retired = true;
         if let Some(bearers) = &mut self.bearers {
             bearers.give_up();
+        }
+        if let Some(quotas) = &mut self.quotas {
+            quotas.give_up();
         }
         if let Ok(mut member) = self.member.try_borrow_mut() {
             member.end(self.configuration);

@@ -63,6 +63,16 @@ pub struct Hold {
     pub(super) generation: u32,
 }
 
+impl Hold {
+    /// Of `cost`, where no bucket keeps it.
+    pub fn of(cost: u64) -> Hold {
+        Hold {
+            cost,
+            generation: 0,
+        }
+    }
+}
+
 /// Why nothing was reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {

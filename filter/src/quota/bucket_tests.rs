@@ -7,7 +7,12 @@ const SECOND: Duration = Duration::from_secs(1);
 const START: Instant = Instant::from_nanos(1 << 40);
 
 fn rate(limit: u32, per: Duration, burst: u32) -> Rate {
-    Rate::of(&Budget { limit, per, burst })
+    Rate::of(&Budget {
+        limit,
+        per,
+        burst,
+        lease: 0,
+    })
 }
 
 #[test]

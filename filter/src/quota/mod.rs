@@ -10,6 +10,7 @@
 //! Everything here is a pure step `(old, now, input) -> (new, outcome)`; the flow runs them under compare-and-swap.
 
 mod bucket;
+pub mod fleet;
 mod rate;
 mod table;
 

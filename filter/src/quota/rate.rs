@@ -37,6 +37,11 @@ impl Rate {
         seconds(self.time_for(self.level(self.burst.into())))
     }
 
+    /// So many units each so many microseconds.
+    pub(super) fn per_micros(&self) -> (u32, u64) {
+        (self.limit, self.period / 1_000)
+    }
+
     /// The level of `units`.
     pub(super) fn level(&self, units: u64) -> u128 {
         u128::from(units).saturating_mul(self.period.into())

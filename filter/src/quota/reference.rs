@@ -38,7 +38,12 @@ fn a_million_operations_agree_with_the_reference_and_every_wait_told_is_exact() 
         let limit = 1 + rng.below(largest) as u32;
         let per = Duration::from_millis(1 + rng.below(90_000) as u64);
         let burst = 1 + rng.below(limit as usize * 2) as u32;
-        let rate = Rate::of(&Budget { limit, per, burst });
+        let rate = Rate::of(&Budget {
+            limit,
+            per,
+            burst,
+            lease: 0,
+        });
         let (mut bucket, mut now) = (Bucket::default(), 1u64 << (20 + rng.below(40)));
         let mut reference = Reference {
             limit: limit.into(),

@@ -30,7 +30,7 @@ pub type Costs = [u64; BUDGETS];
 pub type Holds = [Hold; BUDGETS];
 
 /// A caller, by the hash of what a limit goes by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key(pub u128);
 
 /// Where in its set a caller's buckets are.

@@ -14,6 +14,7 @@ fn rates(requests: Option<u32>, tokens: Option<u32>) -> Rates {
                 limit,
                 per: HOUR,
                 burst: limit,
+                lease: 0,
             })
         })
     })

@@ -82,6 +82,17 @@ pub fn quota_estimated(limit: &str) -> String {
     format!("junheng.quota.{limit}.estimated")
 }
 
+/// Counter: requests that a limit of the fleet decided by its `on_error`, as its engine did not answer.
+pub fn quota_unasked(limit: &str) -> String {
+    format!("junheng.quota.{limit}.unasked")
+}
+
+/// Counter: questions about limits of the fleet, reports of what was used included.
+pub const ENGINE_ASKED: &str = "junheng.quota_engine.asked";
+
+/// Counter: questions about limits of the fleet that were not answered.
+pub const ENGINE_FAILED: &str = "junheng.quota_engine.failed";
+
 /// Counter: requests refused, by the refusal's code.
 pub fn refused(code: &str) -> String {
     format!("junheng.refused.{code}")

@@ -70,7 +70,7 @@ pub struct Asked {
     /// All headers.
     pub headers: Vec<(String, String)>,
     /// The body.
-    pub body: String,
+    pub body: Vec<u8>,
     /// How long the answer may take.
     pub timeout: Duration,
 }

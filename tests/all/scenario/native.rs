@@ -80,6 +80,12 @@ impl Native {
         self.streams.remove(&id);
     }
 
+    fn run_errands(&mut self, worker: usize) {
+        let at_work = self.workers[worker].as_mut().expect("a worker that lives");
+        let errands = at_work.errands();
+        self.ask(worker, errands);
+    }
+
     fn ask(&mut self, worker: usize, errands: Vec<Errand>) {
         for errand in errands {
             self.asked += 1;
@@ -94,7 +100,7 @@ impl Native {
             let id = StreamId(id as usize);
             let step = self.step(id, |open, worker, meters| {
                 match open.stream.on_answer(worker, meters) {
-                    Verdict::Hold if open.complete => {
+                    Verdict::Hold if open.complete && !open.stream.awaits_answer() => {
                         open.stream.on_request_body(worker, &open.body, meters)
                     }
                     verdict => verdict,
@@ -104,6 +110,7 @@ impl Native {
                 self.later.insert(id, step);
             }
         }
+        self.run_errands(worker);
     }
 
     fn step(
@@ -173,24 +180,25 @@ impl Proxy for Native {
                 meters,
             )
         });
-        let at_work = self.workers[worker].as_mut().expect("a worker that lives");
-        let errands = at_work.errands();
-        self.ask(worker, errands);
+        self.run_errands(worker);
         (id, step)
     }
 
     fn body(&mut self, stream: StreamId, chunk: &[u8], end: bool) -> Step {
-        self.step(stream, |open, worker, meters| {
+        let step = self.step(stream, |open, worker, meters| {
             open.body.extend_from_slice(chunk);
             open.complete = end;
             match end {
-                true if open.stream.awaits_caller() => Verdict::Hold,
+                true if open.stream.awaits_answer() => Verdict::Hold,
                 true => open.stream.on_request_body(worker, &open.body, meters),
                 false => open
                     .stream
                     .on_request_body_growing(worker, open.body.len(), meters),
             }
-        })
+        });
+        let worker = self.at(stream).0.worker;
+        self.run_errands(worker);
+        step
     }
 
     fn trailers(&mut self, stream: StreamId) -> Step {

@@ -263,7 +263,7 @@ impl Proxy for Wasm {
                 path: header(":path"),
                 endpoint: header("x-gateway-destination-endpoint"),
                 headers: pairs(&call.headers),
-                body: String::from_utf8(call.body.clone()).expect("UTF-8"),
+                body: call.body.clone(),
                 timeout: call.timeout.expect("a timeout"),
             }
         });

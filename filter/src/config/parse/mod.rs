@@ -3,6 +3,7 @@
 
 mod bearer;
 mod checks;
+mod engine;
 mod health;
 mod identity;
 mod place;
@@ -106,8 +107,11 @@ pub(super) fn config(json: &[u8]) -> Result<Config> {
         .collect();
     unique("name", routes.iter().map(|route| route.name.as_str())).at("routes")?;
     let identity = identity::identity(&document.identity).at("identity")?;
-    let quotas = each(0..=QUOTAS, &document.quotas, &quota::quota).at("quotas")?;
+    let engine = document.quota_engine.as_ref();
+    let quota = |quota: &wire::Quota| quota::quota(quota, engine);
+    let quotas = each(0..=QUOTAS, &document.quotas, &quota).at("quotas")?;
     unique("name", quotas.iter().map(|quota| quota.name.as_str())).at("quotas")?;
+    let quota_engine = engine.map(|engine| engine::engine(engine, &quotas));
     tenants_can_be_told(&document, &pools, &quotas, identity.tells_tenants())?;
     Ok(Config {
         models: models(&pools, &routes, &quotas),
@@ -115,6 +119,7 @@ pub(super) fn config(json: &[u8]) -> Result<Config> {
         routes,
         identity,
         quotas,
+        quota_engine: quota_engine.transpose().at("quota_engine")?,
         body_limit: within(document.limits.body_bytes, BODY_BYTES, BODY_BYTES_DEFAULT)
             .at("limits.body_bytes")? as usize,
         prompt_key_bytes: prompt_key_bytes(document.limits.prompt_key_bytes, &pools)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::checks::{duration, header_name, name, within};
 use super::{At, Result, route, wrong};
-use crate::config::wire;
+use crate::config::wire::{self, Scope};
 use crate::config::{Budget, KeyPart, Quota};
 
 const PER: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
@@ -15,8 +15,10 @@ const DEFAULT_OUTPUT: u32 = 1024;
 /// A thousand sets of 860 bytes; a quarter of a gigabyte at the most.
 const CALLERS: RangeInclusive<u32> = 8..=1 << 18;
 const CALLERS_DEFAULT: u32 = 8192;
+/// What is taken ahead is a burst's part: of as many workers each may have one.
+const LEASE_PART: u32 = 100;
 
-pub(super) fn quota(quota: &wire::Quota) -> Result<Quota> {
+pub(super) fn quota(quota: &wire::Quota, engine: Option<&wire::QuotaEngine>) -> Result<Quota> {
     let mut key = Vec::new();
     for (index, text) in quota.key.iter().enumerate() {
         let part = part(text).at_item(index).at("key")?;
@@ -39,7 +41,29 @@ pub(super) fn quota(quota: &wire::Quota) -> Result<Quota> {
     if quota.callers.is_some() && key.is_empty() {
         return wrong("is for limits with a `key` only; leave it out").at("callers");
     }
-    let parsed = |budget: &Option<wire::Budget>| budget.as_ref().map(self::budget).transpose();
+    let fleet = match quota.scope {
+        Scope::Proxy if quota.on_error.is_some() => {
+            return wrong("is for `scope: fleet` only; leave it out").at("on_error");
+        }
+        Scope::Proxy => None,
+        Scope::Fleet if engine.is_none() => {
+            return wrong("nobody keeps limits of the fleet; set `quota_engine`").at("scope");
+        }
+        Scope::Fleet => Some(quota.on_error.unwrap_or_default()),
+    };
+    let leases = match engine.map(|engine| engine.webdis.is_some()) {
+        Some(true) if fleet.is_some() => Ok(()),
+        Some(false) if fleet.is_some() => {
+            Err("a rate limit service takes nothing back; leave it out")
+        }
+        _ => Err("is for `scope: fleet` only; leave it out"),
+    };
+    let parsed = |budget: &Option<wire::Budget>| {
+        let budget = budget.as_ref();
+        budget
+            .map(|budget| self::budget(budget, leases))
+            .transpose()
+    };
     Ok(Quota {
         name: name(&quota.name).at("name")?,
         matches: route::matches(&quota.matches).at("match")?,
@@ -48,6 +72,7 @@ pub(super) fn quota(quota: &wire::Quota) -> Result<Quota> {
         default_output: quota.default_output.unwrap_or(DEFAULT_OUTPUT),
         cut_streams: quota.cut_streams.unwrap_or_default(),
         callers: within(quota.callers, CALLERS, CALLERS_DEFAULT).at("callers")?,
+        fleet,
         key,
     })
 }
@@ -67,11 +92,19 @@ fn part(text: &str) -> Result<KeyPart> {
     }
 }
 
-fn budget(budget: &wire::Budget) -> Result<Budget> {
+/// `leases` tells why nothing can be taken ahead, where that is so.
+fn budget(budget: &wire::Budget, leases: std::result::Result<(), &'static str>) -> Result<Budget> {
     let limit = within(Some(budget.limit), UNITS, 1).at("limit")?;
+    let burst = within(budget.burst, UNITS, limit).at("burst")?;
+    let lease = match (leases, budget.lease) {
+        (Ok(()), lease) => within(lease, 0..=burst, burst / LEASE_PART).at("lease")?,
+        (Err(_), None) => 0,
+        (Err(why), Some(_)) => return wrong(why).at("lease"),
+    };
     Ok(Budget {
         limit,
         per: duration(Some(&budget.per), PER, Duration::ZERO).at("per")?,
-        burst: within(budget.burst, UNITS, limit).at("burst")?,
+        burst,
+        lease,
     })
 }

@@ -12,33 +12,44 @@
 //! | in full or cut, by whomever | 1 | what was relayed of it, and the input |
 //! | in full or cut, and not to be read (compressed) | 1 | what was reserved |
 //!
+//! A limit of the whole fleet is taken from what this worker has on loan; where that is too little, the request is held and the
+//! engine asked ([`fleet`]).
+//!
 //! What cannot be read of the store is refused: a limit that is not held is none. What cannot be written at the
 //! end stays charged as it was reserved.
 
+mod fleet;
+mod gate;
 mod key;
 mod reserve;
 mod settle;
 mod told;
 
-use crate::config::{Config, Quota};
+use crate::config::{Config, OnError, Quota};
 use crate::ports::{Host, update};
-use crate::quota::{Rate, Rates, Table};
+use crate::quota::{BUDGETS, Costs, Rate, Rates, Table};
 use crate::report::metrics;
 use crate::request::Facts;
 use crate::route::Query;
+use crate::values::clock::Instant;
 use crate::values::rng::Rng;
 use crate::values::units::Tokens;
 
 use super::counter::Counter;
+use super::errand::{Errand, Reply};
 
+pub(super) use fleet::Answer as EngineAnswer;
+use fleet::Fleet;
 use key::Secret;
-pub(super) use reserve::reserve;
+pub(super) use reserve::{Unreserved, reserve};
 pub(super) use settle::{Answer, Reservation, abandon, charge, on_response, settle};
 
 /// The limits, as one worker knows them.
 pub(super) struct Quotas {
     limits: Vec<Limit>,
     secret: Secret,
+    /// What there is of the fleet's, where any limit is.
+    fleet: Option<Box<Fleet>>,
 }
 
 struct Limit {
@@ -49,10 +60,14 @@ struct Limit {
     refused: Counter,
     tokens: Counter,
     estimated: Counter,
+    unasked: Counter,
 }
 
 /// What limits look at.
 pub(super) struct Wanted<'a> {
+    /// Who is held if limits have to be asked for, and what came of it.
+    pub(super) stream: u32,
+    pub(super) answer: Option<EngineAnswer>,
     pub(super) query: Query<'a>,
     /// As it is called upstream.
     pub(super) model: Option<&'a str>,
@@ -79,6 +94,10 @@ impl Quotas {
                 .iter()
                 .map(|quota| Limit::new(quota, host))
                 .collect(),
+            fleet: config
+                .quota_engine
+                .as_ref()
+                .map(|_| Box::new(Fleet::new(rng, host))),
         }))
     }
 
@@ -86,7 +105,59 @@ impl Quotas {
     pub(super) fn counters(&mut self) -> impl Iterator<Item = &mut Counter> {
         self.limits
             .iter_mut()
-            .flat_map(|limit| [&mut limit.refused, &mut limit.tokens, &mut limit.estimated])
+            .flat_map(Limit::counters)
+            .chain(self.fleet.iter_mut().flat_map(|fleet| fleet.counters()))
+    }
+
+    /// Time has passed: what was used is told to whom it concerns.
+    pub(super) fn on_tick(&mut self, config: &Config, now: Instant) {
+        if let Some(fleet) = &mut self.fleet {
+            fleet.on_tick((config, &self.limits), now);
+        }
+    }
+
+    /// What is to be asked, since the last time.
+    pub(super) fn errands(&mut self) -> Vec<Errand> {
+        let fleet = self.fleet.as_mut();
+        fleet.map_or(Vec::new(), |fleet| std::mem::take(&mut fleet.errands))
+    }
+
+    /// The question `number` has come to its end; `None` if it ended without an answer.
+    pub(super) fn on_reply(
+        &mut self,
+        number: u32,
+        reply: Option<&Reply>,
+        config: &Config,
+        host: &mut dyn Host,
+    ) {
+        if let Some((fleet, engine)) = self.fleet.as_mut().zip(config.quota_engine.as_ref()) {
+            fleet.on_reply(number, reply, engine, host.now());
+        }
+    }
+
+    /// The streams whose answers have come, since the last time.
+    pub(super) fn woken(&mut self) -> Vec<u32> {
+        let fleet = self.fleet.as_mut();
+        fleet.map_or(Vec::new(), |fleet| fleet.room.woken())
+    }
+
+    /// What came of what `stream` is held for; `None` if it still waits.
+    pub(super) fn answer(&mut self, stream: u32) -> Option<EngineAnswer> {
+        self.fleet.as_mut()?.room.answer(stream)
+    }
+
+    /// A stream has ended, held or not.
+    pub(super) fn leave(&mut self, stream: u32) {
+        if let Some(fleet) = &mut self.fleet {
+            fleet.room.leave(stream);
+        }
+    }
+
+    /// No answer will come any more.
+    pub(super) fn give_up(&mut self) {
+        if let Some(fleet) = &mut self.fleet {
+            fleet.give_up();
+        }
     }
 }
 
@@ -97,9 +168,12 @@ impl Limit {
             false => Table::of(quota.callers),
         };
         let prefix = format!("junheng/quota/{}/{}/", quota.name, table.sets());
-        let empty = table.empty();
-        for set in 0..table.sets() {
-            host.create(&format!("{prefix}{set}"), &empty);
+        // A limit of the fleet needs buckets here only to fall back on.
+        if matches!(quota.fleet, None | Some(OnError::Local)) {
+            let empty = table.empty();
+            for set in 0..table.sets() {
+                host.create(&format!("{prefix}{set}"), &empty);
+            }
         }
         Limit {
             prefix,
@@ -108,8 +182,34 @@ impl Limit {
             refused: Counter::define(host, &metrics::quota_refused(&quota.name)),
             tokens: Counter::define(host, &metrics::quota_tokens(&quota.name)),
             estimated: Counter::define(host, &metrics::quota_estimated(&quota.name)),
+            unasked: Counter::define(host, &metrics::quota_unasked(&quota.name)),
         }
     }
+
+    fn counters(&mut self) -> [&mut Counter; 4] {
+        [
+            &mut self.refused,
+            &mut self.tokens,
+            &mut self.estimated,
+            &mut self.unasked,
+        ]
+    }
+}
+
+/// The costs of what is counted; 0 of what is not.
+fn counted(rates: &Rates, mut costs: Costs) -> Costs {
+    for (cost, rate) in costs.iter_mut().zip(rates) {
+        if rate.is_none() {
+            *cost = 0;
+        }
+    }
+    costs
+}
+
+/// What a worker takes ahead of a limit of the fleet.
+fn leases(quota: &Quota) -> Costs {
+    let budgets: [_; BUDGETS] = [&quota.requests, &quota.tokens];
+    budgets.map(|budget| budget.map_or(0, |budget| budget.lease.into()))
 }
 
 /// [`update`], for as long as it takes; whether the step was stored. One function for all steps: they are only now

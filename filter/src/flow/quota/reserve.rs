@@ -1,29 +1,28 @@
 //! Taking what a request costs from all limits that match it, or from none.
+//!
+//! A limit of the fleet of which too little is on loan is asked for first, and only once nothing here stands against the request: then
+//! what is granted lies on loan, and is taken with all the rest.
 
-use crate::config::{Config, Quota};
-use crate::ports::Host;
-use crate::quota::{BUDGETS, Costs, Key, Left, Rates, Refused, Reserved, Table};
-use crate::request::Api;
-use crate::route;
+use crate::config::{Config, OnError};
+use crate::ports::{Host, Version};
+use crate::quota::fleet::{LoanId, Shared};
+use crate::quota::{BUDGETS, Costs, Hold, Left, Refused, Reserved};
 use crate::values::clock::Instant;
 use crate::values::units::Tokens;
 
-use super::settle::{Reservation, Taken};
-use super::{Quotas, UNITS, Wanted, persistently, told};
+use super::fleet::Need;
+use super::gate::{At, Gate, Slot, gates};
+use super::settle::{Reservation, Source, Taken};
+use super::{EngineAnswer, Quotas, UNITS, Wanted, counted, leases, told};
 use crate::flow::Worker;
 use crate::flow::refusal::Refusal;
 
-/// A limit that a request has to pass.
-struct Gate<'c> {
-    limit: usize,
-    quota: &'c Quota,
-    table: Table,
-    rates: Rates,
-    key: Key,
-    /// Of the set in the store.
-    at: String,
-    costs: Costs,
-    left: [Option<Left>; BUDGETS],
+/// Why nothing was reserved.
+pub(in crate::flow) enum Unreserved {
+    /// The request must not pass.
+    Refused(Refusal),
+    /// That will turn out: it is held until the engine has answered.
+    Waits,
 }
 
 /// Why a request does not pass.
@@ -34,6 +33,12 @@ enum Stopped {
     Unknown,
 }
 
+impl std::convert::From<Refusal> for Unreserved {
+    fn from(refusal: Refusal) -> Unreserved {
+        Unreserved::Refused(refusal)
+    }
+}
+
 /// Takes what a request costs from all limits that match it, or says why not.
 #[cold]
 #[inline(never)]
@@ -42,22 +47,46 @@ pub(in crate::flow) fn reserve(
     wanted: &Wanted<'_>,
     now: Instant,
     host: &mut dyn Host,
-) -> Result<Option<Box<Reservation>>, Refusal> {
+) -> Result<Option<Box<Reservation>>, Unreserved> {
     let Worker { config, quotas, .. } = worker;
     let Some(quotas) = quotas else {
         return Ok(None);
     };
     let mut gates = gates(quotas, config, wanted, host);
+    let outcome = match needs(quotas, &gates) {
+        Err(stopped) => Err(stopped),
+        Ok(needs) if needs.is_empty() => Ok(()),
+        Ok(needs) => match wanted.answer {
+            None if quotas.may_ask(now) => {
+                let stopped = look(&gates, now, host).err();
+                let Some(stopped) = stopped else {
+                    quotas.ask(wanted.stream, &needs, config, now);
+                    return Err(Unreserved::Waits);
+                };
+                Err(stopped)
+            }
+            Some(EngineAnswer::Refused(id, budget, why)) => {
+                let refusing = |gate: &Gate<'_>| matches!(&gate.at, At::Fleet(at, _) if *at == id);
+                let gate = gates.iter().position(refusing);
+                Err(gate.map_or(Stopped::Unknown, |gate| Stopped::At(gate, budget, why)))
+            }
+            None | Some(EngineAnswer::Failed | EngineAnswer::Granted) => {
+                fall_back(quotas, &mut gates, &needs, (config, wanted), host)?;
+                Ok(())
+            }
+        },
+    };
     if gates.is_empty() {
         return Ok(None);
     }
-    let outcome = pass(quotas, &mut gates, now, host);
+    let outcome = match outcome {
+        Ok(()) => pass(quotas, &mut gates, now, host),
+        Err(stopped) => Err(stopped),
+    };
     if outcome.is_err() {
         // Nothing was taken: what the gates have room for now.
         for gate in &mut gates {
-            if let Some(stored) = host.load(&gate.at) {
-                gate.left = gate.look(&stored.bytes, &Costs::default(), now).1.left;
-            }
+            gate.left = quotas.left(gate, now, host);
         }
     }
     let told = told::headers(gates.iter().map(|gate| (gate.quota, gate.left)));
@@ -65,14 +94,16 @@ pub(in crate::flow) fn reserve(
         Ok(taken) => {
             let input = wanted.input.map_or(0, |input| input.0.into());
             let budget = budget(&gates, input);
-            let reserved = Reservation::new(quotas, taken, input, budget, told, now);
+            let metered = wanted.facts.is_some();
+            let reserved =
+                Reservation::new(quotas, taken, metered.then_some(input), budget, told, now);
             Ok(Some(Box::new(reserved)))
         }
         Err(Stopped::At(gate, budget, why)) => {
             let gate = gates.get(gate).ok_or_else(Refusal::unknown_limit)?;
-            Err(refusal(quotas, gate, (budget, why), told))
+            Err(refusal(quotas, gate, (budget, why), told).into())
         }
-        Err(Stopped::Unknown) => Err(Refusal::unknown_limit()),
+        Err(Stopped::Unknown) => Err(Refusal::unknown_limit().into()),
     }
 }
 
@@ -89,118 +120,188 @@ fn budget(gates: &[Gate<'_>], input: u64) -> Option<Tokens> {
     Some(Tokens(u32::try_from(least).unwrap_or(u32::MAX)))
 }
 
-/// The limits that match a request.
-fn gates<'c>(
-    quotas: &Quotas,
-    config: &'c Config,
-    wanted: &Wanted<'_>,
-    host: &mut dyn Host,
-) -> Vec<Gate<'c>> {
-    let mut gates = Vec::new();
-    for (limit, (quota, state)) in config.quotas.iter().zip(&quotas.limits).enumerate() {
-        if route::matches(&quota.matches, &wanted.query) {
-            let key = quotas.secret.key(config, quota, wanted, host);
-            gates.push(Gate {
-                limit,
-                quota,
-                table: state.table,
-                rates: state.rates,
-                key,
-                at: format!("{}{}", state.prefix, state.table.set_of(key)),
-                costs: costs(quota, wanted),
-                left: [None; BUDGETS],
+/// What has to be asked for. A cost that no waiting makes fit is not.
+fn needs(quotas: &Quotas, gates: &[Gate<'_>]) -> Result<Vec<Need>, Stopped> {
+    let mut needs = Vec::new();
+    for (index, gate) in gates.iter().enumerate() {
+        let At::Fleet(id, shared) = &gate.at else {
+            continue;
+        };
+        let costs = counted(&gate.rates, gate.costs);
+        for (budget, (cost, rate)) in costs.iter().zip(&gate.rates).enumerate() {
+            if rate.is_some_and(|rate| *cost > u64::from(rate.burst())) {
+                return Err(Stopped::At(index, budget, Refused::Never));
+            }
+        }
+        let fleet = quotas.fleet.as_ref();
+        if fleet.is_none_or(|fleet| !fleet.loans.covers(*id, &costs)) {
+            needs.push(Need {
+                id: *id,
+                costs,
+                leases: leases(gate.quota),
+                shared: Shared::clone(shared),
             });
         }
     }
-    gates
+    Ok(needs)
+}
+
+/// The engine does not answer: what `needs` it goes by the limit's `on_error`.
+#[cold]
+fn fall_back(
+    quotas: &mut Quotas,
+    gates: &mut Vec<Gate<'_>>,
+    needs: &[Need],
+    (config, wanted): (&Config, &Wanted<'_>),
+    host: &mut dyn Host,
+) -> Result<(), Refusal> {
+    let needed = |gate: &Gate<'_>| match &gate.at {
+        At::Fleet(id, _) => needs.iter().any(|need| need.id == *id),
+        At::Here(_) => false,
+    };
+    for gate in gates.iter_mut().filter(|gate| needed(gate)) {
+        let Some(limit) = quotas.limits.get_mut(gate.limit) else {
+            continue;
+        };
+        limit.unasked.add(1);
+        match gate.quota.fleet {
+            Some(OnError::Deny) => return Err(Refusal::unknown_limit()),
+            Some(OnError::Local) => {
+                let limit = quotas.limits.get(gate.limit);
+                let slot = limit
+                    .map(|limit| quotas.slot(limit, (config, gate.quota), wanted, host))
+                    .ok_or_else(Refusal::unknown_limit)?;
+                gate.at = At::Here(slot);
+            }
+            Some(OnError::Allow) | None => {}
+        }
+    }
+    gates.retain(|gate| !needed(gate));
+    Ok(())
+}
+
+/// What a look at a gate's bucket found: the set as it would be, the store's version of it, and what was taken.
+type Look = Option<(Option<Vec<u8>>, Version, Reserved)>;
+
+/// Looks at what all gates have room for here; nothing is written.
+fn look(gates: &[Gate<'_>], now: Instant, host: &mut dyn Host) -> Result<Vec<Look>, Stopped> {
+    let mut looks = Vec::with_capacity(gates.len());
+    let mut stopped = None;
+    for (index, gate) in gates.iter().enumerate() {
+        let At::Here(slot) = &gate.at else {
+            looks.push(None);
+            continue;
+        };
+        let stored = host.load(&slot.set).ok_or(Stopped::Unknown)?;
+        let (set, reserved) = gate.look(slot, &stored.bytes, &gate.costs, now);
+        if let Err((budget, why)) = reserved.outcome {
+            stopped = Some(worse(stopped, (index, budget, why)));
+        }
+        looks.push(Some((set, stored.version, reserved)));
+    }
+    match stopped {
+        Some((index, budget, why)) => Err(Stopped::At(index, budget, why)),
+        None => Ok(looks),
+    }
 }
 
 /// Passes all gates, or none. Each is looked at before anything is written.
 fn pass(
-    quotas: &Quotas,
+    quotas: &mut Quotas,
     gates: &mut [Gate<'_>],
     now: Instant,
     host: &mut dyn Host,
 ) -> Result<Vec<Taken>, Stopped> {
-    let mut looks = Vec::with_capacity(gates.len());
-    let mut stopped = None;
-    for (index, gate) in gates.iter().enumerate() {
-        let stored = host.load(&gate.at).ok_or(Stopped::Unknown)?;
-        let (set, reserved) = gate.look(&stored.bytes, &gate.costs, now);
-        if let Err((budget, why)) = reserved.outcome {
-            stopped = Some(worse(stopped, (index, budget, why)));
-        }
-        looks.push((set, stored.version, reserved));
-    }
-    if let Some((index, budget, why)) = stopped {
-        return Err(Stopped::At(index, budget, why));
-    }
+    let looks = look(gates, now, host)?;
     let mut taken = Vec::with_capacity(gates.len());
-    for ((index, gate), (set, version, first)) in gates.iter_mut().enumerate().zip(looks) {
-        let swapped = set.is_some_and(|set| host.swap(&gate.at, &set, version));
-        let reserved = match swapped {
-            true => Some(first),
-            // Another worker was faster.
-            false => gate.take(now, host),
+    for ((index, gate), look) in gates.iter_mut().enumerate().zip(looks) {
+        let passed = match &gate.at {
+            At::Here(slot) => here(gate, slot, look, now, host),
+            At::Fleet(id, shared) => quotas.borrow(gate, *id, shared, now),
         };
-        let outcome = reserved.map(|reserved| (reserved.outcome, reserved.left));
-        match outcome {
-            Some((Ok((place, holds)), left)) => {
+        match passed {
+            Ok((took, left)) => {
                 gate.left = left;
-                taken.push(Taken {
-                    limit: gate.limit,
-                    key: gate.key,
-                    at: gate.at.clone(),
-                    place,
-                    holds,
+                taken.push(took);
+            }
+            Err(why) => {
+                quotas.give_back(&taken, now, host);
+                return Err(match why {
+                    Some((budget, why)) => Stopped::At(index, budget, why),
+                    None => Stopped::Unknown,
                 });
-            }
-            Some((Err((budget, why)), _)) => {
-                quotas.give_back(&taken, now, host);
-                return Err(Stopped::At(index, budget, why));
-            }
-            None => {
-                quotas.give_back(&taken, now, host);
-                return Err(Stopped::Unknown);
             }
         }
     }
     Ok(taken)
 }
 
-impl Gate<'_> {
-    fn look(&self, set: &[u8], costs: &Costs, now: Instant) -> (Option<Vec<u8>>, Reserved) {
-        let Gate {
-            table, rates, key, ..
-        } = self;
-        table.reserve(set, rates, *key, costs, now)
-    }
+/// What was taken from a gate, and what is left; or which budget has no room, or `None` where that cannot be told.
+type Passed = Result<(Taken, [Option<Left>; BUDGETS]), Option<(usize, Refused)>>;
 
-    /// Takes the costs, or learns why it cannot; `None` if the store never lets it through.
-    #[cold]
-    fn take(&self, now: Instant, host: &mut dyn Host) -> Option<Reserved> {
-        let mut last = None;
-        let stored = persistently(host, &self.at, &mut |set| {
-            let (set, reserved) = self.look(set, &self.costs, now);
-            last = Some(reserved);
-            set
-        });
-        last.filter(|last| stored || last.outcome.is_err())
-    }
+/// Takes from the store what was looked at, or, if another worker was faster, what is there then.
+fn here(gate: &Gate<'_>, slot: &Slot, look: Look, now: Instant, host: &mut dyn Host) -> Passed {
+    let looked = look.and_then(|(set, version, reserved)| {
+        let set = set.filter(|set| host.swap(&slot.set, set, version));
+        set.map(|_| reserved)
+    });
+    let reserved = looked.or_else(|| gate.take(slot, now, host)).ok_or(None)?;
+    let (place, holds) = reserved.outcome.map_err(Some)?;
+    let taken = Taken {
+        limit: gate.limit,
+        holds,
+        from: Source::Table {
+            key: slot.key,
+            set: slot.set.clone(),
+            place,
+        },
+    };
+    Ok((taken, reserved.left))
 }
 
-/// What a request costs at most, as far as it says.
-fn costs(quota: &Quota, wanted: &Wanted<'_>) -> Costs {
-    let tokens = wanted.facts.map_or(0, |facts| {
-        let output = match (facts.api, facts.max_output) {
-            (Api::Embeddings, _) => 0,
-            (_, Some(bound)) => bound.0.into(),
-            (_, None) => quota.default_output.into(),
+impl Quotas {
+    fn may_ask(&self, now: Instant) -> bool {
+        self.fleet.as_ref().is_some_and(|fleet| fleet.may_ask(now))
+    }
+
+    fn ask(&mut self, stream: u32, needs: &[Need], config: &Config, now: Instant) {
+        if let Some(fleet) = &mut self.fleet {
+            fleet.ask(stream, needs, (config, &self.limits), now);
+        }
+    }
+
+    /// Takes from what is on loan.
+    fn borrow(&mut self, gate: &Gate<'_>, id: LoanId, shared: &Shared, now: Instant) -> Passed {
+        let costs = counted(&gate.rates, gate.costs);
+        let fleet = self.fleet.as_mut().ok_or(None)?;
+        let left = fleet.loans.take(id, &costs, now).ok_or(None)?;
+        let taken = Taken {
+            limit: gate.limit,
+            holds: costs.map(Hold::of),
+            from: Source::Loan {
+                id,
+                shared: Shared::clone(shared),
+                settled: 0,
+            },
         };
-        let input = wanted.input.map_or(0, |input| u64::from(input.0));
-        input.saturating_add(output)
-    });
-    [1, tokens]
+        Ok((taken, left))
+    }
+
+    /// What a gate has room for.
+    fn left(&self, gate: &Gate<'_>, now: Instant, host: &mut dyn Host) -> [Option<Left>; BUDGETS] {
+        let nothing = Costs::default();
+        let left = match &gate.at {
+            At::Here(slot) => host.load(&slot.set).map(|stored| {
+                let (_, reserved) = gate.look(slot, &stored.bytes, &nothing, now);
+                reserved.left
+            }),
+            At::Fleet(id, _) => {
+                let fleet = self.fleet.as_ref();
+                fleet.map(|fleet| fleet.loans.left(*id))
+            }
+        };
+        left.unwrap_or([None; BUDGETS])
+    }
 }
 
 /// The reason that is told: one that no waiting cures, else the longest wait.

@@ -2,11 +2,13 @@
 
 use crate::answer::Relayed;
 use crate::ports::Host;
+use crate::quota::fleet::{LoanId, Shared};
 use crate::quota::{Costs, Holds, Key, Place, RENEWAL};
 use crate::values::clock::Instant;
 use crate::values::units::Tokens;
 
-use super::{Limit, Quotas, persistently};
+use super::fleet::Fleet;
+use super::{Limit, Quotas, counted, persistently};
 use crate::flow::Worker;
 use crate::flow::response::{Origin, ResponseStart};
 use crate::flow::stream::Placed;
@@ -29,11 +31,26 @@ pub(in crate::flow) struct Reservation {
 /// What was taken from one limit.
 pub(super) struct Taken {
     pub(super) limit: usize,
-    pub(super) key: Key,
-    /// Of the set in the store.
-    pub(super) at: String,
-    pub(super) place: Place,
     pub(super) holds: Holds,
+    pub(super) from: Source,
+}
+
+/// Where it was taken from.
+pub(super) enum Source {
+    /// A bucket in the store.
+    Table {
+        key: Key,
+        /// Of the set that it is in.
+        set: String,
+        place: Place,
+    },
+    /// What was on loan of the fleet's budget.
+    Loan {
+        id: LoanId,
+        shared: Shared,
+        /// So many tokens, beyond what was reserved, are charged already.
+        settled: u64,
+    },
 }
 
 /// What is known of an answer that has ended.
@@ -47,7 +64,8 @@ pub(in crate::flow) enum Answer {
     Relayed(Relayed),
 }
 
-/// So many tokens are charged at once beyond what was reserved, so that not each event is a step in the store.
+/// After so many tokens beyond what was reserved the next ones are charged, so that not each event is a step; in the store
+/// they are charged ahead.
 const AHEAD: u64 = 64;
 /// After so many pieces of an answer the clock is read, to see whether what it holds has to be renewed.
 const PIECES: u32 = 64;
@@ -58,7 +76,7 @@ pub(in crate::flow) fn abandon(
     reserved: Option<Box<Reservation>>,
     host: &mut dyn Host,
 ) {
-    if let (Some(reserved), Some(quotas)) = (reserved, &worker.quotas) {
+    if let (Some(reserved), Some(quotas)) = (reserved, &mut worker.quotas) {
         let now = host.now();
         quotas.give_back(&reserved.taken, now, host);
     }
@@ -92,7 +110,7 @@ pub(in crate::flow) fn charge(
     relayed: &Relayed,
     host: &mut dyn Host,
 ) {
-    let Some(quotas) = &worker.quotas else {
+    let Some(quotas) = &mut worker.quotas else {
         return;
     };
     let now = host.now();
@@ -107,21 +125,40 @@ pub(in crate::flow) fn charge(
             continue;
         };
         let [_, tokens] = &taken.holds;
-        let beyond = used.saturating_sub(tokens.cost);
+        let beyond = match limit.rates {
+            [_, Some(_)] => used.saturating_sub(tokens.cost),
+            [_, None] => 0,
+        };
         let more = if beyond > 0 {
             [0, beyond.saturating_add(AHEAD)]
         } else {
             [0, 0]
         };
-        let held = (taken.key, taken.place, taken.holds);
-        let mut grown = (taken.place, taken.holds);
-        let stored = persistently(host, &taken.at, &mut |set| {
-            let (set, held) = limit.table.grow(set, &limit.rates, held, &more, now);
-            grown = held;
-            Some(set)
-        });
-        if stored {
-            (taken.place, taken.holds) = grown;
+        match &mut taken.from {
+            Source::Table { key, set, place } => {
+                let held = (*key, *place, taken.holds);
+                let mut grown = (*place, taken.holds);
+                let stored = persistently(host, set, &mut |set| {
+                    let (set, held) = limit.table.grow(set, &limit.rates, held, &more, now);
+                    grown = held;
+                    Some(set)
+                });
+                if stored {
+                    (*place, taken.holds) = grown;
+                }
+            }
+            Source::Loan {
+                id,
+                shared,
+                settled,
+            } => {
+                if let Some(fleet) = &mut quotas.fleet {
+                    fleet.loans.settle(*id, &[0, 0], &[0, beyond], shared, now);
+                    *settled = settled.saturating_add(beyond);
+                    let [_, tokens] = &mut taken.holds;
+                    tokens.cost = tokens.cost.saturating_add(beyond);
+                }
+            }
         }
     }
     reserved.covered = quotas.covered(&reserved.taken);
@@ -158,7 +195,7 @@ impl Quotas {
                 Answer::Unread => held.cost,
                 Answer::Relayed(relayed) => reserved.used(relayed),
             };
-            limit.settle(taken, &[1, tokens], now, host);
+            limit.settle(taken, &[1, tokens], &mut self.fleet, now, host);
             if reserved.counted && matches!(limit.rates, [_, Some(_)]) {
                 limit.tokens.add(u32::try_from(tokens).unwrap_or(u32::MAX));
                 limit.estimated.add(u32::from(!told));
@@ -167,10 +204,10 @@ impl Quotas {
     }
 
     #[cold]
-    pub(super) fn give_back(&self, taken: &[Taken], now: Instant, host: &mut dyn Host) {
+    pub(super) fn give_back(&mut self, taken: &[Taken], now: Instant, host: &mut dyn Host) {
         for taken in taken {
             if let Some(limit) = self.limits.get(taken.limit) {
-                limit.settle(taken, &[0, 0], now, host);
+                limit.settle(taken, &[0, 0], &mut self.fleet, now, host);
             }
         }
     }
@@ -183,7 +220,10 @@ impl Quotas {
         });
         let costs = counting.map(|taken| {
             let [_, tokens] = &taken.holds;
-            tokens.cost
+            match taken.from {
+                Source::Loan { settled: 1.., .. } => tokens.cost.saturating_add(AHEAD),
+                Source::Loan { .. } | Source::Table { .. } => tokens.cost,
+            }
         });
         costs.min().unwrap_or(u64::MAX)
     }
@@ -193,11 +233,37 @@ impl Limit {
     /// Ends what was taken. What the store does not let through stays charged as it was reserved.
     #[cold]
     #[inline(never)]
-    fn settle(&self, taken: &Taken, used: &Costs, now: Instant, host: &mut dyn Host) {
-        let held = (taken.key, taken.place, taken.holds);
-        persistently(host, &taken.at, &mut |set| {
-            Some(self.table.settle(set, &self.rates, held, used, now))
-        });
+    fn settle(
+        &self,
+        taken: &Taken,
+        used: &Costs,
+        fleet: &mut Option<Box<Fleet>>,
+        now: Instant,
+        host: &mut dyn Host,
+    ) {
+        match &taken.from {
+            Source::Table { key, set, place } => {
+                let held = (*key, *place, taken.holds);
+                persistently(host, set, &mut |set| {
+                    Some(self.table.settle(set, &self.rates, held, used, now))
+                });
+            }
+            Source::Loan {
+                id,
+                shared,
+                settled,
+            } => {
+                let [requests, tokens] = taken.holds.map(|hold| hold.cost);
+                let [used_requests, used_tokens] = counted(&self.rates, *used);
+                // What was charged as it passed is over, unless the answer's end says that it was less.
+                let tokens = tokens.saturating_sub((*settled).min(used_tokens));
+                let used_tokens = used_tokens.saturating_sub(*settled);
+                if let Some(fleet) = fleet {
+                    let (costs, used) = ([requests, tokens], [used_requests, used_tokens]);
+                    fleet.loans.settle(*id, &costs, &used, shared, now);
+                }
+            }
+        }
     }
 }
 
@@ -205,16 +271,16 @@ impl Reservation {
     pub(super) fn new(
         quotas: &Quotas,
         taken: Vec<Taken>,
-        input: u64,
+        input: Option<u64>,
         budget: Option<Tokens>,
         told: Vec<(&'static str, String)>,
         now: Instant,
     ) -> Reservation {
         let covered = quotas.covered(&taken);
         Reservation {
-            counted: covered < u64::MAX && input > 0,
+            counted: covered < u64::MAX && input.is_some(),
             taken,
-            input,
+            input: input.unwrap_or_default(),
             covered,
             budget,
             pieces: 0,

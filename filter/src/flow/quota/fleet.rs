@@ -1,0 +1,274 @@
+//! The limits that are the whole fleet's: asked for where too little is on loan, reported on the tick.
+//!
+//! A request whose limits have to be asked for is held, and decided anew when the answer is there: what was granted then
+//! lies on loan for it. One question asks for all of its limits, and all of it is granted or nothing. An engine that does not
+//! answer is left alone for a second; then one request tries it again, and the others go by `on_error`
+//! until that is answered.
+
+use std::time::Duration;
+
+use crate::config::{Config, EngineProtocol, QuotaEngine};
+use crate::ports::Host;
+use crate::quota::fleet::{Line, LoanId, Loans, Named, Shared, Told, redis, service};
+use crate::quota::{BUDGETS, Costs, Refused};
+use crate::report::metrics;
+use crate::values::clock::Instant;
+use crate::values::rng::Rng;
+
+use super::{Limit, UNITS};
+use crate::flow::counter::Counter;
+use crate::flow::errand::{About, Errand, Reply};
+use crate::flow::waiting::{GRACE, Room};
+
+/// What a worker has of the fleet's limits, and what it asks.
+pub(super) struct Fleet {
+    pub(super) loans: Loans,
+    pub(super) room: Room<Answer>,
+    pub(super) errands: Vec<Errand>,
+    questions: Vec<Question>,
+    /// How many there have been.
+    asked: u32,
+    /// What their marks are counted from.
+    marks: u64,
+    /// The engine has failed: nobody asks it before.
+    rests_until: Option<Instant>,
+    counters: [Counter; 2],
+}
+
+/// What is asked, and when.
+struct Question {
+    number: u32,
+    lines: Vec<Line>,
+    at: Instant,
+}
+
+/// What came of a question.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::flow) enum Answer {
+    /// All of it was granted.
+    Granted,
+    /// Nothing was: this budget has no room.
+    Refused(LoanId, usize, Refused),
+    /// There is no answer.
+    Failed,
+}
+
+/// What of a limit a request needs and has not on loan.
+pub(super) struct Need {
+    pub(super) id: LoanId,
+    pub(super) costs: Costs,
+    pub(super) leases: Costs,
+    pub(super) shared: Shared,
+}
+
+/// An engine that has failed is left alone for so long.
+const REST: Duration = Duration::from_secs(1);
+
+impl Fleet {
+    pub(super) fn new(rng: &mut Rng, host: &mut dyn Host) -> Fleet {
+        let names = [metrics::ENGINE_ASKED, metrics::ENGINE_FAILED];
+        Fleet {
+            loans: Loans::default(),
+            room: Room::default(),
+            errands: Vec::new(),
+            questions: Vec::new(),
+            asked: 0,
+            marks: rng.bits(),
+            rests_until: None,
+            counters: names.map(|name| Counter::define(host, name)),
+        }
+    }
+
+    pub(super) fn counters(&mut self) -> impl Iterator<Item = &mut Counter> {
+        self.counters.iter_mut()
+    }
+
+    /// Whether a request may be held for an answer.
+    pub(super) fn may_ask(&self, now: Instant) -> bool {
+        !self.room.is_full() && self.rests_until.is_none_or(|until| now >= until)
+    }
+
+    /// Asks for what `stream` needs, and holds it.
+    pub(super) fn ask(
+        &mut self,
+        stream: u32,
+        needs: &[Need],
+        (config, limits): (&Config, &[Limit]),
+        now: Instant,
+    ) {
+        if self.rests_until.is_some() {
+            self.rests_until = Some(now.after(REST));
+        }
+        let mut lines = Vec::new();
+        for need in needs {
+            for budget in 0..BUDGETS {
+                let want = need.costs.get(budget).copied().unwrap_or_default();
+                let ahead = need.leases.get(budget).copied().unwrap_or_default();
+                if want > 0 {
+                    let want = (want, ahead);
+                    lines.push(self.loans.line(need.id, budget, want, &need.shared));
+                }
+            }
+        }
+        let number = self.send(lines, (config, limits), now);
+        self.room.hold(stream, About::Limits(number));
+    }
+
+    /// An errand has come to its end.
+    pub(super) fn on_reply(
+        &mut self,
+        number: u32,
+        reply: Option<&Reply>,
+        engine: &QuotaEngine,
+        now: Instant,
+    ) {
+        let place = self
+            .questions
+            .iter()
+            .position(|asked| asked.number == number);
+        let Some(question) = place.map(|place| self.questions.swap_remove(place)) else {
+            return;
+        };
+        let body = reply.filter(|reply| reply.status == 200);
+        let told = body.and_then(|reply| match &engine.protocol {
+            EngineProtocol::Webdis { .. } => {
+                redis::read(&reply.body, self.mark(number), &question.lines)
+            }
+            EngineProtocol::RateLimitService { .. } => service::read(&reply.body, &question.lines),
+        });
+        let answer = match told {
+            Some(told) => {
+                self.rests_until = None;
+                self.take_in(&question.lines, &told, now)
+            }
+            None => {
+                self.fail(&question, now);
+                Answer::Failed
+            }
+        };
+        self.room.wake(About::Limits(number), &answer);
+    }
+
+    /// Reports what is due, and gives up on what is overdue.
+    pub(super) fn on_tick(&mut self, (config, limits): (&Config, &[Limit]), now: Instant) {
+        let Some(engine) = &config.quota_engine else {
+            return;
+        };
+        let patience = engine.service.timeout.saturating_add(GRACE);
+        let overdue = |asked: &Question| now.since(asked.at) >= patience;
+        while let Some(place) = self.questions.iter().position(overdue) {
+            let question = self.questions.swap_remove(place);
+            self.fail(&question, now);
+            self.room
+                .wake(About::Limits(question.number), &Answer::Failed);
+        }
+        if self.rests_until.is_some_and(|until| now < until) {
+            return;
+        }
+        let lease = |limit: usize, budget: usize| {
+            let quota = config.quotas.get(limit);
+            quota.map_or(0, |quota| {
+                super::leases(quota).get(budget).copied().unwrap_or(0)
+            })
+        };
+        let takes_back = matches!(engine.protocol, EngineProtocol::Webdis { .. });
+        let most = |limit, budget| {
+            if takes_back {
+                lease(limit, budget)
+            } else {
+                u64::MAX
+            }
+        };
+        let mut lines = self.loans.due(&most, now);
+        lines.retain(|line| takes_back || line.used > line.released);
+        if !lines.is_empty() {
+            self.send(lines, (config, limits), now);
+        }
+    }
+
+    /// No answer will come any more.
+    pub(super) fn give_up(&mut self) {
+        self.room.wake_all(&Answer::Failed);
+    }
+
+    fn send(
+        &mut self,
+        lines: Vec<Line>,
+        (config, limits): (&Config, &[Limit]),
+        now: Instant,
+    ) -> u32 {
+        self.asked = self.asked.wrapping_add(1);
+        let number = self.asked;
+        if let Some(engine) = &config.quota_engine {
+            let named = lines.iter().filter_map(|line| {
+                let rates = &limits.get(line.id.limit)?.rates;
+                let named = Named {
+                    limit: &config.quotas.get(line.id.limit)?.name,
+                    unit: UNITS.get(line.budget)?,
+                    rate: rates.get(line.budget).copied().flatten()?,
+                };
+                Some((line, named))
+            });
+            let named: Vec<_> = named.collect();
+            let body = match &engine.protocol {
+                EngineProtocol::Webdis { prefix, .. } => {
+                    redis::command(prefix, self.mark(number), &named)
+                }
+                EngineProtocol::RateLimitService { domain } => service::request(domain, &named),
+            };
+            self.errands
+                .push(Errand::about_limits(number, engine, body));
+        }
+        self.count(0);
+        self.questions.push(Question {
+            number,
+            lines,
+            at: now,
+        });
+        number
+    }
+
+    fn mark(&self, number: u32) -> u64 {
+        self.marks.wrapping_add(number.into())
+    }
+
+    fn take_in(&mut self, lines: &[Line], told: &[Told], now: Instant) -> Answer {
+        let mut refused: Option<(LoanId, usize, Refused)> = None;
+        for (line, told) in lines.iter().zip(told) {
+            let granted = match told.granted {
+                Ok(granted) => granted,
+                Err(why) => {
+                    let longer = match (&refused, why) {
+                        (Some((.., Refused::After(first))), Refused::After(wait)) => wait > *first,
+                        _ => true,
+                    };
+                    if longer {
+                        refused = Some((line.id, line.budget, why));
+                    }
+                    0
+                }
+            };
+            if line.want > 0 {
+                self.loans.grant(line, granted, told.left, now);
+            }
+        }
+        refused.map_or(Answer::Granted, |(id, budget, why)| {
+            Answer::Refused(id, budget, why)
+        })
+    }
+
+    #[cold]
+    fn fail(&mut self, question: &Question, now: Instant) {
+        self.count(1);
+        self.rests_until = Some(now.after(REST));
+        for line in &question.lines {
+            self.loans.on_unreported(line, now);
+        }
+    }
+
+    fn count(&mut self, which: usize) {
+        if let Some(counter) = self.counters.get_mut(which) {
+            counter.add(1);
+        }
+    }
+}

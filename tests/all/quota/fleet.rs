@@ -1,0 +1,514 @@
+//! Limits of the whole fleet: requests are held for the engine's answer, and where there is none go as configured.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{INPUT, answer_using, ask, is_sent, number, text};
+use crate::on_both;
+use crate::scenario::{Asked, On, Proxy, Step, StreamId, pass, proxy};
+
+on_both! {
+    a_request_is_held_until_it_is_granted
+    what_is_on_loan_is_not_asked_for
+    what_the_engine_refuses_is_refused_with_its_wait
+    a_limit_of_this_proxys_own_stands_before_the_question
+    all_limits_of_a_request_are_one_question
+    what_no_waiting_cures_is_not_asked
+    without_an_answer_limits_go_by_their_on_error
+    an_engine_that_failed_is_left_alone_for_a_second
+    an_answer_that_never_comes_is_given_up
+    what_was_not_used_goes_back
+    what_was_used_beyond_is_reported
+    what_a_limit_does_not_count_is_not_reported
+    a_client_that_leaves_meanwhile_leaves_its_grant_behind
+    a_request_without_a_body_waits_too
+    workers_have_loans_of_their_own
+    callers_have_loans_of_their_own
+    a_rate_limit_service_is_asked_by_grpc
+}
+
+fn config(quotas: Value, engine: Value) -> Value {
+    let mut config = super::config(quotas);
+    config["quota_engine"] = engine;
+    config
+}
+
+fn webdis() -> Value {
+    json!({"webdis": {"cluster": "redis", "basic_auth": "junheng:s3cret"}, "timeout": "200ms"})
+}
+
+fn tokens(limit: u32, lease: u32) -> Value {
+    let tokens = json!({"limit": limit, "per": "1h", "lease": lease});
+    config(
+        json!([{"name": "team", "scope": "fleet", "tokens": tokens}]),
+        webdis(),
+    )
+}
+
+/// What a question asks about a budget.
+#[derive(Debug, PartialEq)]
+struct Line {
+    key: String,
+    want: u64,
+    ahead: u64,
+    released: u64,
+    used: u64,
+}
+
+/// The questions of a worker since the last time.
+fn asked(proxy: &mut dyn Proxy, worker: usize) -> Vec<(Asked, Vec<Line>)> {
+    let asked = proxy.errands(worker).into_iter();
+    asked.map(|asked| (asked.clone(), lines(&asked))).collect()
+}
+
+fn lines(asked: &Asked) -> Vec<Line> {
+    assert_eq!(
+        (asked.cluster.as_str(), asked.path.as_str()),
+        ("redis", "/")
+    );
+    let command = String::from_utf8(asked.body.clone()).expect("ASCII");
+    let mut parts = command.split('/').skip(2);
+    let count: usize = parts.next().expect("a count").parse().expect("a number");
+    let keys: Vec<&str> = parts.by_ref().take(count).collect();
+    let arguments: Vec<&str> = parts.collect();
+    let (_, arguments) = arguments.split_last().expect("a mark");
+    let number = |text: &str| text.parse().expect("a number");
+    let lines = keys.iter().zip(arguments.chunks(7));
+    lines
+        .map(|(key, arguments)| Line {
+            key: (*key).to_owned(),
+            want: number(arguments[3]),
+            ahead: number(arguments[4]),
+            released: number(arguments[5]),
+            used: number(arguments[6]),
+        })
+        .collect()
+}
+
+/// The one question of a worker since the last time.
+#[track_caller]
+fn question(proxy: &mut dyn Proxy, worker: usize) -> (Asked, Vec<Line>) {
+    let mut all = asked(proxy, worker);
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.remove(0)
+}
+
+/// What the engine says to a question, as webdis writes it.
+fn say(asked: &Asked, numbers: &[i64]) -> Vec<u8> {
+    let command = String::from_utf8(asked.body.clone()).expect("ASCII");
+    let mark = command.rsplit('/').next().expect("a mark");
+    let told: Vec<Value> = [Value::from(mark)]
+        .into_iter()
+        .chain(numbers.iter().copied().map(Value::from))
+        .collect();
+    json!({ "EVAL": told }).to_string().into_bytes()
+}
+
+/// Grants all that was asked for, of a budget that then has `left`.
+fn grant(proxy: &mut dyn Proxy, worker: usize, asked: &Asked, left: i64) {
+    let granted = |line: &Line| (line.want + line.ahead) as i64;
+    let told: Vec<i64> = lines(asked)
+        .iter()
+        .flat_map(|line| [granted(line), 0, left, 1000, 60_000_000])
+        .collect();
+    proxy.reply(worker, asked, 200, &say(asked, &told));
+}
+
+#[track_caller]
+fn held(proxy: &mut dyn Proxy, worker: usize, bound: u32) -> StreamId {
+    let (stream, step) = ask(proxy, worker, &[], bound);
+    assert_eq!(step, Step::Held);
+    stream
+}
+
+fn a_request_is_held_until_it_is_granted(on: On) {
+    let proxy = &mut *proxy(on, &tokens(10_000, 50), 1);
+    let stream = held(proxy, 0, 100);
+    let (asked, lines) = question(proxy, 0);
+    assert_eq!(asked.header(":method"), "POST");
+    assert_eq!(asked.header(":authority"), "webdis");
+    assert_eq!(asked.header("authorization"), "Basic anVuaGVuZzpzM2NyZXQ=");
+    assert_eq!(asked.timeout, Duration::from_millis(200));
+    assert!(
+        lines[0].key.starts_with("junheng:quota:team:tokens:"),
+        "{lines:?}"
+    );
+    assert_eq!(
+        (lines[0].want, lines[0].ahead),
+        (u64::from(INPUT) + 100, 50)
+    );
+    pass(proxy, [0], Duration::from_millis(100));
+    assert_eq!(proxy.later(stream), None);
+    grant(proxy, 0, &asked, 9_000);
+    let sent = proxy.later(stream).expect("an end of the wait").sent();
+    assert_eq!(sent.endpoint(), "10.0.1.1:8080");
+    let told = proxy.respond_with(stream, 200, 1, &[("content-type", "application/json")]);
+    // What the fleet has, and what is on loan here.
+    assert_eq!(number(&told, "x-ratelimit-remaining-tokens"), 9_050);
+    assert_eq!(
+        text(&told, "ratelimit-policy"),
+        "\"team.tokens\";q=10000;w=3600;qu=\"tokens\""
+    );
+    proxy.close(stream);
+}
+
+fn what_is_on_loan_is_not_asked_for(on: On) {
+    let proxy = &mut *proxy(on, &tokens(100_000, 1_000), 1);
+    let first = held(proxy, 0, 94);
+    let (question, _) = question(proxy, 0);
+    grant(proxy, 0, &question, 50_000);
+    assert!(is_sent(&proxy.later(first).expect("an end")));
+    for _ in 0..10 {
+        let (stream, step) = ask(proxy, 0, &[], 94);
+        assert!(is_sent(&step), "{step:?}");
+        answer_using(proxy, stream, INPUT, 94);
+    }
+    assert!(asked(proxy, 0).is_empty());
+    // All is used now; what was is told with the next question.
+    held(proxy, 0, 94);
+    let (_, lines) = super::fleet::question(proxy, 0);
+    assert_eq!((lines[0].released, lines[0].used), (1_000, 1_000));
+    assert_eq!(proxy.metric("junheng.quota_engine.asked"), 0);
+    proxy.tick(0);
+    assert_eq!(proxy.metric("junheng.quota_engine.asked"), 2);
+}
+
+fn what_the_engine_refuses_is_refused_with_its_wait(on: On) {
+    let proxy = &mut *proxy(on, &tokens(10_000, 0), 1);
+    let stream = held(proxy, 0, 100);
+    let (question, _) = question(proxy, 0);
+    let told = say(&question, &[-1, 2_500_500, 77, 1000, 60_000_000]);
+    proxy.reply(0, &question, 200, &told);
+    let refused = proxy.later(stream).expect("an end of the wait").refused();
+    assert_eq!(
+        (refused.status, refused.error("code")),
+        (429, "rate_limit_exceeded")
+    );
+    assert_eq!(refused.retry_after.as_deref(), Some("3"));
+    assert_eq!(text(&refused.headers, "retry-after-ms"), "2501");
+    assert_eq!(number(&refused.headers, "x-ratelimit-remaining-tokens"), 77);
+    proxy.tick(0);
+    assert_eq!(proxy.metric("junheng.quota.team.refused"), 1);
+    assert_eq!(proxy.metric("junheng.quota.team.unasked"), 0);
+    // The refusal is nobody's failure: the next one asks.
+    held(proxy, 0, 100);
+    super::fleet::question(proxy, 0);
+}
+
+fn a_limit_of_this_proxys_own_stands_before_the_question(on: On) {
+    let quotas = json!([
+        {"name": "own", "requests": {"limit": 1, "per": "1h"}},
+        {"name": "team", "scope": "fleet", "requests": {"limit": 10, "per": "1h", "lease": 3}},
+    ]);
+    let proxy = &mut *proxy(on, &config(quotas, webdis()), 1);
+    let first = held(proxy, 0, 10);
+    // Not taken from its own before the fleet's is granted: another may be faster, and then this one is refused.
+    let second = held(proxy, 0, 10);
+    let questions = asked(proxy, 0);
+    assert_eq!(questions.len(), 2);
+    for (question, _) in &questions {
+        grant(proxy, 0, question, 5);
+    }
+    assert!(is_sent(&proxy.later(first).expect("an end")));
+    let refused = proxy.later(second).expect("an end").refused();
+    assert!(refused.error("message").contains("`own`"), "{refused:?}");
+    let (_, step) = ask(proxy, 0, &[], 10);
+    assert!(step.refused().error("message").contains("`own`"));
+    assert!(asked(proxy, 0).is_empty());
+}
+
+fn all_limits_of_a_request_are_one_question(on: On) {
+    let quotas = json!([
+        {"name": "all", "scope": "fleet", "requests": {"limit": 10, "per": "1h"}, "tokens": {"limit": 1000, "per": "1h"}},
+        {"name": "each", "key": ["tenant"], "scope": "fleet", "tokens": {"limit": 1000, "per": "1h"}},
+    ]);
+    let proxy = &mut *proxy(on, &config(quotas, webdis()), 1);
+    let stream = held(proxy, 0, 10);
+    let (question, lines) = question(proxy, 0);
+    let asked: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            let mut parts = line.key.split(':').skip(2);
+            let name = parts.by_ref().take(2).collect::<Vec<_>>().join(".");
+            (name, line.want, line.ahead)
+        })
+        .collect();
+    let all = u64::from(INPUT) + 10;
+    // A hundredth of the burst is taken ahead.
+    let expected = [
+        ("all.requests", 1, 0),
+        ("all.tokens", all, 10),
+        ("each.tokens", all, 10),
+    ];
+    assert_eq!(
+        asked,
+        expected.map(|(name, want, ahead)| (name.to_owned(), want, ahead))
+    );
+    // One of them has no room.
+    let each = [[0, 0, 9, 0, 1], [0, 0, 900, 0, 1], [-1, 7_000_000, 3, 0, 1]];
+    let told = say(&question, &each.concat());
+    proxy.reply(0, &question, 200, &told);
+    let refused = proxy.later(stream).expect("an end").refused();
+    assert!(refused.error("message").contains("`each`"), "{refused:?}");
+    assert_eq!(refused.retry_after.as_deref(), Some("7"));
+}
+
+fn what_no_waiting_cures_is_not_asked(on: On) {
+    let proxy = &mut *proxy(on, &tokens(50, 0), 1);
+    let (_, step) = ask(proxy, 0, &[], 100);
+    let refused = step.refused();
+    assert_eq!(
+        (refused.status, refused.error("code")),
+        (400, "request_above_limit")
+    );
+    assert!(asked(proxy, 0).is_empty());
+}
+
+fn without_an_answer_limits_go_by_their_on_error(on: On) {
+    for (status, body) in [
+        (503, &b""[..]),
+        (504, b"upstream request timeout"),
+        (
+            200,
+            br#"{"EVAL":[false,"ERR max number of clients reached"]}"#,
+        ),
+        (200, b"garbage"),
+        // Another question's.
+        (200, br#"{"EVAL":["0123456789abcdef",106,0,0,0,0]}"#),
+    ] {
+        for on_error in ["allow", "deny", "local"] {
+            let tokens = json!({"limit": 120, "per": "1h", "lease": 0});
+            let quota =
+                json!([{"name": "team", "scope": "fleet", "on_error": on_error, "tokens": tokens}]);
+            let proxy = &mut *proxy(on, &config(quota, webdis()), 1);
+            let stream = held(proxy, 0, 100);
+            let (question, _) = question(proxy, 0);
+            proxy.reply(0, &question, status, body);
+            let first = proxy.later(stream).expect("an end of the wait");
+            let (_, second) = ask(proxy, 0, &[], 100);
+            let code = |step: Step| match step {
+                Step::Forwarded(_) => "sent".to_owned(),
+                Step::Refused(refused) => format!("{} {}", refused.status, refused.error("code")),
+                Step::Held => "held".to_owned(),
+            };
+            let expected = match on_error {
+                "allow" => ["sent", "sent"],
+                "deny" => ["503 limit_unavailable"; 2],
+                _ => ["sent", "429 rate_limit_exceeded"],
+            };
+            assert_eq!(
+                [code(first), code(second)],
+                expected,
+                "{on_error} at {status}"
+            );
+            proxy.tick(0);
+            assert_eq!(proxy.metric("junheng.quota_engine.failed"), 1);
+            assert_eq!(proxy.metric("junheng.quota.team.unasked"), 2);
+        }
+    }
+}
+
+fn an_engine_that_failed_is_left_alone_for_a_second(on: On) {
+    let proxy = &mut *proxy(on, &tokens(10_000, 0), 1);
+    held(proxy, 0, 10);
+    let (question, _) = question(proxy, 0);
+    proxy.reply(0, &question, 503, b"");
+    proxy.advance(Duration::from_millis(999));
+    assert!(is_sent(&ask(proxy, 0, &[], 10).1));
+    proxy.advance(Duration::from_millis(1));
+    // One tries it again, and the others do not wait for that.
+    let tries = held(proxy, 0, 10);
+    assert!(is_sent(&ask(proxy, 0, &[], 10).1));
+    let (question, _) = super::fleet::question(proxy, 0);
+    grant(proxy, 0, &question, 100);
+    assert!(is_sent(&proxy.later(tries).expect("an end")));
+    held(proxy, 0, 10);
+    held(proxy, 0, 10);
+    assert_eq!(asked(proxy, 0).len(), 2);
+}
+
+fn an_answer_that_never_comes_is_given_up(on: On) {
+    let proxy = &mut *proxy(on, &tokens(10_000, 0), 1);
+    let stream = held(proxy, 0, 10);
+    let (question, _) = question(proxy, 0);
+    pass(proxy, [0], Duration::from_millis(1150));
+    assert_eq!(proxy.later(stream), None);
+    pass(proxy, [0], Duration::from_millis(100));
+    assert!(is_sent(&proxy.later(stream).expect("an end of the wait")));
+    // Should it come after all, it is nobody's.
+    grant(proxy, 0, &question, 100);
+    assert_eq!(proxy.later(stream), None);
+}
+
+fn what_was_not_used_goes_back(on: On) {
+    let proxy = &mut *proxy(on, &tokens(100_000, 20), 1);
+    let stream = held(proxy, 0, 4_096);
+    let (question, _) = question(proxy, 0);
+    grant(proxy, 0, &question, 50_000);
+    assert!(is_sent(&proxy.later(stream).expect("an end")));
+    answer_using(proxy, stream, INPUT, 96);
+    pass(proxy, [0], Duration::from_millis(50));
+    let (report, lines) = super::fleet::question(proxy, 0);
+    assert_eq!((lines[0].want, lines[0].ahead), (0, 0));
+    // Of what it had taken 4000 were not used; a lease stays here.
+    assert_eq!((lines[0].released, lines[0].used), (4_102, 102));
+    grant(proxy, 0, &report, 0);
+    pass(proxy, [0], Duration::from_millis(4_900));
+    assert!(asked(proxy, 0).is_empty());
+    pass(proxy, [0], Duration::from_millis(100));
+    let (_, lines) = super::fleet::question(proxy, 0);
+    assert_eq!((lines[0].released, lines[0].used), (20, 0));
+}
+
+fn what_was_used_beyond_is_reported(on: On) {
+    let proxy = &mut *proxy(on, &tokens(100_000, 0), 1);
+    let stream = held(proxy, 0, 10);
+    let (question, _) = question(proxy, 0);
+    grant(proxy, 0, &question, 50_000);
+    assert!(is_sent(&proxy.later(stream).expect("an end")));
+    answer_using(proxy, stream, INPUT, 500);
+    pass(proxy, [0], Duration::from_millis(50));
+    let (report, lines) = super::fleet::question(proxy, 0);
+    assert_eq!(
+        (lines[0].released, lines[0].used),
+        (u64::from(INPUT) + 10, u64::from(INPUT) + 500)
+    );
+    // Nobody heard it.
+    proxy.reply(0, &report, 503, b"");
+    pass(proxy, [0], Duration::from_millis(1_100));
+    let (_, lines) = super::fleet::question(proxy, 0);
+    assert_eq!((lines[0].released, lines[0].used), (0, 490));
+}
+
+fn what_a_limit_does_not_count_is_not_reported(on: On) {
+    let requests = json!({"limit": 10, "per": "1h", "lease": 0});
+    let quota = json!([{"name": "all", "scope": "fleet", "requests": requests}]);
+    let proxy = &mut *proxy(on, &config(quota, webdis()), 1);
+    let stream = held(proxy, 0, 94);
+    let (first, lines) = question(proxy, 0);
+    assert_eq!((lines.len(), lines[0].want), (1, 1));
+    grant(proxy, 0, &first, 9);
+    assert!(is_sent(&proxy.later(stream).expect("an end")));
+    answer_using(proxy, stream, INPUT, 500);
+    pass(proxy, [0], Duration::from_secs(5));
+    let (_, lines) = question(proxy, 0);
+    assert_eq!(lines.len(), 1);
+    assert_eq!((lines[0].released, lines[0].used), (1, 1));
+}
+
+fn a_client_that_leaves_meanwhile_leaves_its_grant_behind(on: On) {
+    let proxy = &mut *proxy(on, &tokens(100_000, 0), 1);
+    let stream = held(proxy, 0, 94);
+    let (question, _) = question(proxy, 0);
+    proxy.close(stream);
+    grant(proxy, 0, &question, 50_000);
+    let (_, step) = ask(proxy, 0, &[], 94);
+    assert!(is_sent(&step), "{step:?}");
+    assert!(asked(proxy, 0).is_empty());
+}
+
+fn a_request_without_a_body_waits_too(on: On) {
+    let quota = json!([{"name": "all", "scope": "fleet", "requests": {"limit": 10, "per": "1h"}}]);
+    let proxy = &mut *proxy(on, &config(quota, webdis()), 1);
+    let get = [
+        (":method", "GET"),
+        (":path", "/v1/models"),
+        (":authority", "test"),
+    ];
+    let (stream, step) = proxy.open(0, &get, true);
+    assert_eq!(step, Step::Held);
+    let (first, _) = question(proxy, 0);
+    grant(proxy, 0, &first, 9);
+    assert!(is_sent(&proxy.later(stream).expect("an end")));
+
+    // A body that nobody reads comes while the headers wait.
+    let put = [
+        (":method", "PUT"),
+        (":path", "/v1/files/1"),
+        (":authority", "test"),
+    ];
+    let (stream, step) = proxy.open(0, &put, false);
+    assert_eq!(step, Step::Held);
+    assert_eq!(proxy.body(stream, b"some", false), Step::Held);
+    assert_eq!(proxy.body(stream, b" more", true), Step::Held);
+    let (second, _) = question(proxy, 0);
+    grant(proxy, 0, &second, 8);
+    let sent = proxy.later(stream).expect("an end").sent();
+    assert_eq!(sent.body, b"some more");
+}
+
+fn workers_have_loans_of_their_own(on: On) {
+    let proxy = &mut *proxy(on, &tokens(100_000, 1_000), 2);
+    for worker in 0..2 {
+        let stream = held(proxy, worker, 10);
+        let (question, lines) = question(proxy, worker);
+        assert_eq!(lines[0].ahead, 1_000);
+        grant(proxy, worker, &question, 100);
+        assert!(is_sent(&proxy.later(stream).expect("an end")));
+    }
+}
+
+fn callers_have_loans_of_their_own(on: On) {
+    let tokens = json!({"limit": 1000, "per": "1h", "lease": 500});
+    let quota = json!([{"name": "each", "scope": "fleet", "key": ["tenant"], "tokens": tokens}]);
+    let proxy = &mut *proxy(on, &config(quota, webdis()), 1);
+    let mut keys = Vec::new();
+    for tenant in ["acme", "globex"] {
+        let (stream, step) = ask(proxy, 0, &[("x-tenant", tenant)], 10);
+        assert_eq!(step, Step::Held);
+        let (question, lines) = question(proxy, 0);
+        keys.push(lines[0].key.clone());
+        grant(proxy, 0, &question, 100);
+        assert!(is_sent(&proxy.later(stream).expect("an end")));
+        assert!(is_sent(&ask(proxy, 0, &[("x-tenant", tenant)], 10).1));
+    }
+    assert_ne!(keys[0], keys[1]);
+    assert!(!keys[0].contains("acme"), "{keys:?}");
+}
+
+fn a_rate_limit_service_is_asked_by_grpc(on: On) {
+    let tokens = json!({"limit": 1000, "per": "1h"});
+    let quota =
+        json!([{"name": "each", "scope": "fleet", "key": ["tenant", "model"], "tokens": tokens}]);
+    let engine = json!({"rate_limit_service": {"cluster": "rls", "domain": "chat"}});
+    let proxy = &mut *proxy(on, &config(quota, engine), 1);
+    let (stream, step) = ask(proxy, 0, &[("x-tenant", "acme")], 94);
+    assert_eq!(step, Step::Held);
+    let mut all = proxy.errands(0);
+    assert_eq!(all.len(), 1);
+    let asked = all.remove(0);
+    assert_eq!(asked.cluster, "rls");
+    assert_eq!(
+        asked.path,
+        "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
+    );
+    assert_eq!(asked.header("content-type"), "application/grpc");
+    assert_eq!(asked.header("te"), "trailers");
+    assert_eq!(asked.header(":authority"), "ratelimit");
+    let said = String::from_utf8_lossy(&asked.body).into_owned();
+    for name in [
+        "chat", "limit", "each", "unit", "tokens", "tenant", "acme", "model", "m",
+    ] {
+        assert!(said.contains(name), "{name} in {said:?}");
+    }
+    // OK, one status: OK, a limit, 800 left.
+    let ok = b"\0\0\0\0\x0b\x08\x01\x12\x07\x08\x01\x12\0\x18\xa0\x06";
+    proxy.reply(0, &asked, 200, ok);
+    assert!(is_sent(&proxy.later(stream).expect("an end")));
+    answer_using(proxy, stream, INPUT, 44);
+    // 50 are left over, and the protocol takes nothing back.
+    let (_, step) = ask(proxy, 0, &[("x-tenant", "acme")], 44);
+    assert!(is_sent(&step), "{step:?}");
+    let (stream, step) = ask(proxy, 0, &[("x-tenant", "acme")], 44);
+    assert_eq!(step, Step::Held);
+    let asked = proxy.errands(0).remove(0);
+    // OVER_LIMIT, one status: OVER_LIMIT, 2 s.
+    let over = b"\0\0\0\0\x0a\x08\x02\x12\x06\x08\x02\x22\x02\x08\x02";
+    proxy.reply(0, &asked, 200, over);
+    let refused = proxy.later(stream).expect("an end").refused();
+    assert_eq!(
+        (refused.status, refused.retry_after.as_deref()),
+        (429, Some("2"))
+    );
+}
