@@ -12,5 +12,6 @@ pub mod fleet;
 pub mod front;
 pub mod gateway;
 pub mod host;
+pub mod install;
 pub mod stage;
 pub mod tour;

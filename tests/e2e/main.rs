@@ -6,6 +6,7 @@
 mod chaos;
 mod config_mistake;
 mod failover;
+mod fleet_limits;
 mod framing;
 mod health;
 mod identity;

@@ -2,17 +2,14 @@
 //!
 //! Envoy publishes its binaries as wheels, and the OpenAI client is Python: a virtual environment
 //! with pinned requirements gives both without root, without a container, and without touching what
-//! the user has installed. An environment is named after its requirements, so a new pin makes a new
-//! one; a lock file lets only one of several test processes install.
+//! the user has installed.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use sha2::{Digest, Sha256};
-
-use crate::artifact;
+use crate::install::{self, written};
 
 /// Why an environment could not be made; each says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -39,13 +36,8 @@ pub enum PythonError {
         reason: String,
     },
     /// The folder that the environment belongs in cannot be written.
-    #[error("cannot write {path}: {error}")]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        error: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] install::Error),
 }
 
 /// Returns the folder of programs (`bin`) of an environment that holds `requirements`, in the format
@@ -53,39 +45,21 @@ pub enum PythonError {
 ///
 /// `what` names them to the user. With hashes in the requirements pip accepts nothing else.
 pub fn environment(what: &str, requirements: &str) -> Result<PathBuf, PythonError> {
-    let home = artifact::target_dir().join("python");
-    let digest = Sha256::digest(requirements.as_bytes());
-    let name: String = digest
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let folder = home.join(&name);
-    let complete = folder.join("complete");
-
-    written(&home, fs::create_dir_all(&home))?;
-    let lock = home.join(format!("{name}.lock"));
-    let lock_file = written(&lock, File::create(&lock))?;
-    // Released when the file closes, so also when this process is killed.
-    written(&lock, lock_file.lock())?;
-    if !complete.is_file() {
+    let folder = install::once("python", requirements, |folder| {
         eprintln!("installing {what} into {} (once)", folder.display());
-        install(what, requirements, &folder)?;
-        written(&complete, fs::write(&complete, requirements))?;
-    }
+        install(what, requirements, folder)
+    })?;
     Ok(folder.join("bin"))
 }
 
 fn install(what: &str, requirements: &str, folder: &Path) -> Result<(), PythonError> {
-    let made = output(
-        Command::new("python3")
-            .args(["-m", "venv", "--clear"])
-            .arg(folder),
-    )
-    .map_err(|error| PythonError::NoPython {
-        what: what.to_owned(),
-        error,
-    })?;
+    let made =
+        output(Command::new("python3").args(["-m", "venv"]).arg(folder)).map_err(|error| {
+            PythonError::NoPython {
+                what: what.to_owned(),
+                error,
+            }
+        })?;
     if !made.status.success() {
         return Err(PythonError::NoVenv(last_line(&made)));
     }
@@ -129,11 +103,4 @@ fn last_line(output: &Output) -> String {
         .unwrap_or("no reason given")
         .trim()
         .to_owned()
-}
-
-fn written<T>(path: &Path, outcome: io::Result<T>) -> Result<T, PythonError> {
-    outcome.map_err(|error| PythonError::Io {
-        path: path.to_owned(),
-        error,
-    })
 }

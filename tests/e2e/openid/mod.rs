@@ -19,13 +19,11 @@ struct Provider {
 
 impl Provider {
     async fn start() -> Provider {
-        let folder = npm::folder(
-            include_str!("package-lock.json"),
-            &[
-                ("package.json", include_str!("package.json")),
-                ("provider.mjs", include_str!("provider.mjs")),
-            ],
-        );
+        let folder = npm::folder(&[
+            ("package.json", include_str!("package.json")),
+            ("package-lock.json", include_str!("package-lock.json")),
+            ("provider.mjs", include_str!("provider.mjs")),
+        ]);
         let mut node = Command::new("node");
         node.arg(folder.join("provider.mjs"))
             .env("PATH", npm::path())

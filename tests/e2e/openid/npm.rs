@@ -1,16 +1,14 @@
 //! Programs that come as npm packages, in a folder of their own under `target/`, as `harness::envoy::python` has
-//! those of Python: named after their lock file, so that a new pin makes a new one. Node itself is the one on PATH, else
-//! the one that Python's package index has.
+//! those of Python. Node itself is the one on PATH, else the one that Python's package index has.
 
 use std::env;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use harness::artifact;
 use harness::envoy::python;
-use sha2::{Digest, Sha256};
+use harness::install::{self, written};
 
 /// The wheels of Linux on x86-64 and arm64, and of macOS on arm64.
 const NODE: &str = "\
@@ -35,36 +33,27 @@ pub fn path() -> OsString {
     env::join_paths(folders).expect("folders without colons")
 }
 
-/// Returns a folder that holds `files`, among them `package.json` and the lock file `lock`, with the packages that
-/// these name, installing them first where that has not been done yet.
-pub fn folder(lock: &str, files: &[(&str, &str)]) -> PathBuf {
-    let home = artifact::target_dir().join("npm");
-    let digest = Sha256::digest(lock);
-    let name: String = digest
+/// Returns a folder that holds `files`, among them `package.json` and the lock file, with the packages that these name,
+/// installing them first where that has not been done yet.
+pub fn folder(files: &[(&str, &str)]) -> PathBuf {
+    let contents: String = files
         .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
+        .flat_map(|(name, text)| [*name, *text])
         .collect();
-    let folder = home.join(&name);
-    fs::create_dir_all(&folder).expect("a folder under target/");
-    // Lets one of several test processes install; released when the file closes, so also when this one is killed.
-    let guard = File::create(home.join(format!("{name}.lock"))).expect("a lock file");
-    guard.lock().expect("a lock");
-    for (name, text) in files {
-        fs::write(folder.join(name), text).expect("a file under target/");
-    }
-    let complete = folder.join("complete");
-    if !complete.exists() {
-        fs::write(folder.join("package-lock.json"), lock).expect("a file under target/");
+    let folder = install::once("npm", &contents, |folder| -> Result<(), install::Error> {
+        for (name, text) in files {
+            let file = folder.join(name);
+            written(&file, fs::write(&file, text))?;
+        }
         let mut npm = Command::new("npm");
         npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
-            .current_dir(&folder)
+            .current_dir(folder)
             .env("PATH", path())
             .stdin(Stdio::null());
         let output = npm.output().expect("npm starts");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "npm ci failed: {said}");
-        File::create(complete).expect("a file under target/");
-    }
-    folder
+        Ok(())
+    });
+    folder.unwrap_or_else(|error| panic!("{error}"))
 }
