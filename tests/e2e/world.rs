@@ -40,15 +40,8 @@ impl World {
         World::with(Speed::INSTANT, change, |_| ()).await
     }
 
-    /// The same, with a server at `address` that Envoy knows as the cluster `name`.
-    pub async fn beside(name: &str, address: SocketAddr, change: impl FnOnce(&mut Value)) -> World {
-        let (host, port) = (address.ip().to_string(), address.port());
-        let endpoint =
-            json!({"address": {"socket_address": {"address": host, "port_value": port}}});
-        let cluster = json!({
-            "name": name, "type": "STATIC", "connect_timeout": "1s",
-            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}]},
-        });
+    /// The same, with one more cluster in Envoy.
+    pub async fn beside(cluster: Value, change: impl FnOnce(&mut Value)) -> World {
         World::with(Speed::INSTANT, change, |bootstrap| {
             let clusters = &mut bootstrap.document_mut()["static_resources"]["clusters"];
             clusters.as_array_mut().expect("clusters").push(cluster);
@@ -125,6 +118,32 @@ impl World {
         stream.set_nodelay(true).expect("a TCP socket");
         stream
     }
+}
+
+/// What a server speaks.
+pub enum Spoken {
+    Http1,
+    /// Without TLS, from the first byte on.
+    Http2,
+}
+
+/// The cluster `name` of the one server at `address`.
+pub fn cluster(name: &str, address: SocketAddr, spoken: Spoken) -> Value {
+    let (host, port) = (address.ip().to_string(), address.port());
+    let endpoint = json!({"address": {"socket_address": {"address": host, "port_value": port}}});
+    let protocol = match spoken {
+        Spoken::Http1 => "http_protocol_options",
+        Spoken::Http2 => "http2_protocol_options",
+    };
+    let kind = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    let options = json!({
+        "@type": format!("type.googleapis.com/{kind}"), "explicit_http_config": {protocol: {}},
+    });
+    json!({
+        "name": name, "type": "STATIC", "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}]},
+        "typed_extension_protocol_options": {kind: options},
+    })
 }
 
 /// An Envoy with the shipped bootstrap and the artifact, on free ports, further changed by `change`.

@@ -25,6 +25,7 @@ on_both! {
     a_request_without_a_body_waits_too
     workers_have_loans_of_their_own
     callers_have_loans_of_their_own
+    however_many_ask_at_once_a_worker_takes_one_lease
     a_rate_limit_service_is_asked_by_grpc
 }
 
@@ -465,6 +466,18 @@ fn callers_have_loans_of_their_own(on: On) {
     }
     assert_ne!(keys[0], keys[1]);
     assert!(!keys[0].contains("acme"), "{keys:?}");
+}
+
+fn however_many_ask_at_once_a_worker_takes_one_lease(on: On) {
+    let proxy = &mut *proxy(on, &tokens(100_000, 1_000), 1);
+    let streams = [0; 3].map(|_| held(proxy, 0, 10));
+    let questions = asked(proxy, 0);
+    let ahead: Vec<u64> = questions.iter().map(|(_, lines)| lines[0].ahead).collect();
+    assert_eq!(ahead, [1_000, 0, 0]);
+    for ((question, _), stream) in questions.iter().zip(streams) {
+        grant(proxy, 0, question, 50_000);
+        assert!(is_sent(&proxy.later(stream).expect("an end")));
+    }
 }
 
 fn a_rate_limit_service_is_asked_by_grpc(on: On) {

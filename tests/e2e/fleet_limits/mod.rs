@@ -2,6 +2,7 @@
 //! hold. Redis, reached through webdis, and a service that speaks Envoy's rate limit protocol.
 
 mod debian;
+mod limits;
 mod rate_limit_service;
 mod redis;
 mod server;

@@ -11,7 +11,7 @@ use harness::fleet::{Answer, Caller, EndpointSpec, Fleet, Speed, json_request};
 use serde_json::{Value, json};
 
 use super::server::{Program, Server};
-use crate::world::eventually;
+use crate::world::{Spoken, cluster, eventually};
 
 const REQUIREMENTS: &str = "\
 grpcio==1.85.1
@@ -58,12 +58,8 @@ async fn the_rate_limit_service_refuses_what_is_above_its_limit() {
     let mut service = RateLimitService::start(&rules).await;
     let fleet = Fleet::start(&[EndpointSpec::new("model", Speed::INSTANT)]).expect("a fleet");
     let clusters = json!([
-        cluster("models", fleet.endpoints()[0].address().port(), json!({})),
-        cluster(
-            "limits",
-            service.server.address().port(),
-            json!({"http2_protocol_options": {}})
-        ),
+        cluster("models", fleet.endpoints()[0].address(), Spoken::Http1),
+        cluster("limits", service.server.address(), Spoken::Http2),
     ]);
     let envoy = limited_by_envoy(clusters).await;
     let caller = Caller::new(envoy.listener_address());
@@ -130,21 +126,4 @@ async fn limited_by_envoy(clusters: Value) -> Envoy {
     let bootstrap = Bootstrap::parse(&document.to_string()).expect("a bootstrap");
     let envoy = Envoy::start(EnvoyOptions::new(bootstrap)).await;
     envoy.unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// A cluster of one server of the loopback, that speaks HTTP/1.1 or what `protocol` says.
-fn cluster(name: &str, port: u16, protocol: Value) -> Value {
-    let endpoint =
-        json!({"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}});
-    let mut cluster = json!({
-        "name": name, "type": "STATIC", "connect_timeout": "1s",
-        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}]},
-    });
-    if protocol != json!({}) {
-        let kind = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-        cluster["typed_extension_protocol_options"] = json!({
-            kind: {"@type": format!("type.googleapis.com/{kind}"), "explicit_http_config": protocol},
-        });
-    }
-    cluster
 }

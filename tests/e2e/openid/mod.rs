@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-use crate::world::{World, eventually};
+use crate::world::{Spoken, World, cluster, eventually};
 
 struct Provider {
     address: SocketAddr,
@@ -68,7 +68,8 @@ impl Provider {
                 "client_id": "junheng", "client_secret": "junheng-secret",
             },
         });
-        World::beside("issuer", self.address, |config| {
+        let issuer = cluster("issuer", self.address, Spoken::Http1);
+        World::beside(issuer, |config| {
             config["identity"] = identity;
             config["decision_header"] = json!({"callers": "tenants", "tenants": ["acme"]});
         })

@@ -10,7 +10,7 @@ use crate::world::{World, eventually};
 const SCRIPT: &str = include_str!("backs_off.py");
 
 /// One connection for each request, so that both workers have some; all at once.
-async fn at_once(world: &World, requests: usize) -> Vec<String> {
+pub async fn at_once(world: &World, requests: usize) -> Vec<String> {
     let body =
         r#"{"model":"qwen2.5-7b","max_tokens":10,"messages":[{"role":"user","content":"Count."}]}"#;
     let request = format!(
@@ -46,7 +46,7 @@ async fn join<F: Future<Output = String>>(futures: impl Iterator<Item = F>) -> V
     open.into_iter().filter_map(|(_, done)| done).collect()
 }
 
-fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
+pub fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
     let mut lines = answer.lines().filter_map(|line| line.split_once(": "));
     lines
         .find(|(known, _)| known.eq_ignore_ascii_case(name))
@@ -83,7 +83,7 @@ async fn however_many_ask_at_once_not_one_token_more_is_admitted() {
 }
 
 /// The tokens that an answer says it used.
-fn used(answer: &str) -> u64 {
+pub fn used(answer: &str) -> u64 {
     let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
     let json: Value = serde_json::from_str(body).expect("JSON");
     json["usage"]["total_tokens"].as_u64().expect("usage")

@@ -103,8 +103,9 @@ impl Fleet {
         for need in needs {
             for budget in 0..BUDGETS {
                 let want = need.costs.get(budget).copied().unwrap_or_default();
-                let ahead = need.leases.get(budget).copied().unwrap_or_default();
                 if want > 0 {
+                    let lease = need.leases.get(budget).copied().unwrap_or_default();
+                    let ahead = lease.saturating_sub(self.under_way(need.id, budget));
                     let want = (want, ahead);
                     lines.push(self.loans.line(need.id, budget, want, &need.shared));
                 }
@@ -112,6 +113,13 @@ impl Fleet {
         }
         let number = self.send(lines, (config, limits), now);
         self.room.hold(stream, About::Limits(number));
+    }
+
+    /// What is asked for ahead already: however many ask at once, a worker takes one lease.
+    fn under_way(&self, id: LoanId, budget: usize) -> u64 {
+        let lines = self.questions.iter().flat_map(|asked| &asked.lines);
+        let these = lines.filter(|line| line.id == id && line.budget == budget);
+        these.fold(0, |all, line| all.saturating_add(line.ahead))
     }
 
     /// An errand has come to its end.
