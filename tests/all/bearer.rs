@@ -1,7 +1,7 @@
 //! Bearer tokens: whose pass and as whom, when keys are fetched and issuers asked, and that nothing passes
 //! unproven while they do not answer.
 
-mod signer;
+pub mod signer;
 
 use std::time::Duration;
 

@@ -33,11 +33,11 @@ impl Key {
             Key::Rsa => json!({"kty": "RSA", "kid": kid, "use": "sig", "n": N, "e": "AQAB"}),
             Key::P256(seed) => {
                 let point = p256(seed).verifying_key().to_encoded_point(false);
-                let [x, y] = [point.x(), point.y()].map(|part| url(part.expect("a point")));
+                let [x, y] = [point.x(), point.y()].map(|part| base64url(part.expect("a point")));
                 json!({"kty": "EC", "crv": "P-256", "kid": kid, "alg": "ES256", "x": x, "y": y})
             }
             Key::Ed25519(seed) => {
-                let x = url(ed25519(seed).verifying_key().as_bytes());
+                let x = base64url(ed25519(seed).verifying_key().as_bytes());
                 json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": x})
             }
         }
@@ -64,13 +64,13 @@ impl Key {
             }
             Key::Ed25519(seed) => ed25519(seed).sign(signed.as_bytes()).to_bytes().to_vec(),
         };
-        format!("{signed}.{}", url(&signature))
+        format!("{signed}.{}", base64url(&signature))
     }
 }
 
 /// The first two parts of a token.
 pub fn unsigned(header: &Value, claims: &Value) -> String {
-    let part = |part: &Value| url(part.to_string().as_bytes());
+    let part = |part: &Value| base64url(part.to_string().as_bytes());
     format!("{}.{}", part(header), part(claims))
 }
 
@@ -85,10 +85,11 @@ pub fn confused(claims: &Value) -> String {
     };
     let inner = Sha256::digest([pad(0x36), signed.as_bytes().to_vec()].concat());
     let outer = Sha256::digest([pad(0x5c), inner.to_vec()].concat());
-    format!("{signed}.{}", url(&outer))
+    format!("{signed}.{}", base64url(&outer))
 }
 
-fn url(bytes: &[u8]) -> String {
+/// Unpadded, as tokens have it.
+pub fn base64url(bytes: &[u8]) -> String {
     let padded = base64::encode(bytes);
     padded
         .trim_end_matches('=')

@@ -2,9 +2,11 @@
 
 use harness::host::{Faults, Headers, Host, Level, Options, StreamInfo, Verdict};
 use junheng::config::Config;
+use junheng::values::base64;
 use serde_json::json;
 
 use super::{SOURCE, config, keys, outcome, sha256};
+use crate::bearer::signer::base64url;
 use crate::scenario::{Proxy, Step, Wasm, module, post};
 
 /// A key, a signature, a secret, a prompt and an address, in requests that pass and in such that are refused.
@@ -75,6 +77,77 @@ fn nothing_that_callers_show_is_in_a_log_a_metric_or_an_answer() {
     for canary in ["canary", "Y2FuYXJ5", "192.0.2.", &sha256("canary-key")] {
         assert!(!told.contains(canary), "{canary} in {told}");
         assert!(!answers.contains(canary), "{canary} in {answers}");
+    }
+}
+
+/// Tokens, the secrets by which issuers and engines are asked, and what they answer.
+#[test]
+fn nothing_of_bearer_tokens_and_engines_is_in_a_log_a_metric_or_an_answer() {
+    let issuer = json!({"cluster": "issuer", "authority": "i", "path": "/jwks"});
+    let identity = json!({
+        "jwt": [{"issuer": "https://i", "audiences": ["api"], "jwks": issuer}],
+        "introspection": {
+            "cluster": "issuer", "authority": "i", "path": "/introspect",
+            "client_id": "canary-client", "client_secret": "canary-secret",
+        },
+    });
+    let mut document = config(identity);
+    let requests = json!({"limit": 9, "per": "1h", "lease": 0});
+    document["quotas"] =
+        json!([{"name": "all", "scope": "fleet", "key": ["tenant"], "requests": requests}]);
+    document["quota_engine"] =
+        json!({"webdis": {"cluster": "engine", "basic_auth": "canary-user:canary-password"}});
+    let options = Options {
+        log_level: Level::Trace,
+        ..Options::default()
+    };
+    let mut proxy = Wasm::with(options, &document, 1);
+    let header = base64url(br#"{"alg":"ES256","kid":"canary-kid"}"#);
+    let claims =
+        base64url(br#"{"iss":"https://i","aud":"api","exp":99999999999,"sub":"canary-subject"}"#);
+    let jwt = format!("{header}.{claims}.{}", base64url(&[7; 64]));
+    let mut asked = 0;
+    for (token, said) in [
+        (
+            "canary-token",
+            r#"{"active": true, "client_id": "canary-tenant"}"#,
+        ),
+        ("canary-other", r#"{"active": false, "canary": 1}"#),
+        ("canary-third", "canary"),
+        (&jwt, r#"{"keys": [{"kid": "canary"}]}"#),
+    ] {
+        let authorization = format!("Bearer {token}");
+        let mut headers = post("/v1/chat/completions");
+        headers.push(("authorization", &authorization));
+        let (stream, step) = proxy.open(0, &headers, false);
+        assert_eq!(step, Step::Held);
+        proxy.body(stream, br#"{"model":"canary-model","messages":[]}"#, true);
+        // The issuer's answer, then, where it told the tenant, the engine's.
+        for _ in 0..2 {
+            for question in proxy.errands(0) {
+                asked += 1;
+                let body = if question.cluster == "engine" {
+                    "canary"
+                } else {
+                    said
+                };
+                proxy.reply(0, &question, 200, body.as_bytes());
+            }
+        }
+        let step = proxy.later(stream).expect("an end");
+        if let Step::Refused(refused) = &step {
+            assert!(!format!("{refused:?}").contains("canary"), "{refused:?}");
+        }
+        proxy.close(stream);
+    }
+    proxy.tick(0);
+    assert!(asked >= 5, "{asked} questions");
+    let told = proxy.told();
+    assert!(told.contains("junheng.quota_engine.failed") && told.contains("configured with"));
+    let basic = ["canary-client:canary-secret", "canary-user:canary-password"];
+    let hidden = basic.map(|text| base64::encode(text.as_bytes()));
+    for canary in ["canary", &claims, &header, &hidden[0], &hidden[1]] {
+        assert!(!told.contains(canary), "{canary} in {told}");
     }
 }
 

@@ -243,7 +243,7 @@ async fn the_script_in_redis_and_the_bucket_here_are_one_algorithm() {
     );
     let mut bucket = Bucket::default();
     let (mut now, mut held) = (0, Vec::new());
-    for number in 0..3000 {
+    for number in 0..800 {
         let (pause, want, ended) = step.new_tree(&mut runner).expect("a step").current();
         now += pause * STEP;
         let at = Instant::from_nanos(now);
