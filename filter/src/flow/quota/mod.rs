@@ -34,6 +34,7 @@ use super::counter::Counter;
 use key::Secret;
 pub(super) use reserve::reserve;
 pub(super) use settle::{Answer, Reservation, abandon, charge, on_response, settle};
+use told::Texts;
 
 /// The limits, as one worker knows them.
 pub(super) struct Quotas {
@@ -46,6 +47,7 @@ struct Limit {
     prefix: String,
     table: Table,
     rates: Rates,
+    texts: Texts,
     refused: Counter,
     tokens: Counter,
     estimated: Counter,
@@ -105,6 +107,7 @@ impl Limit {
             prefix,
             table,
             rates: [&quota.requests, &quota.tokens].map(|budget| budget.as_ref().map(Rate::of)),
+            texts: Texts::of(quota),
             refused: Counter::define(host, &metrics::quota_refused(&quota.name)),
             tokens: Counter::define(host, &metrics::quota_tokens(&quota.name)),
             estimated: Counter::define(host, &metrics::quota_estimated(&quota.name)),

@@ -60,7 +60,10 @@ pub(in crate::flow) fn reserve(
             }
         }
     }
-    let told = told::headers(gates.iter().map(|gate| (gate.quota, gate.left)));
+    let told = told::headers(gates.iter().filter_map(|gate| {
+        let limit = quotas.limits.get(gate.limit)?;
+        Some((&limit.texts, gate.left))
+    }));
     match outcome {
         Ok(taken) => {
             let input = wanted.input.map_or(0, |input| input.0.into());
