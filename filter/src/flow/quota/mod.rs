@@ -22,7 +22,7 @@ mod told;
 
 use crate::config::{Config, Quota};
 use crate::ports::{Host, update};
-use crate::quota::{Rate, Rates, Table};
+use crate::quota::{Key, Rate, Rates, Table};
 use crate::report::metrics;
 use crate::request::Facts;
 use crate::route::Query;
@@ -112,6 +112,14 @@ impl Limit {
             tokens: Counter::define(host, &metrics::quota_tokens(&quota.name)),
             estimated: Counter::define(host, &metrics::quota_estimated(&quota.name)),
         }
+    }
+
+    /// Where in the store the set of `key` is.
+    fn at(&self, key: Key) -> String {
+        let mut at = String::with_capacity(self.prefix.len().saturating_add(told::DIGITS));
+        at.push_str(&self.prefix);
+        told::number(&mut at, self.table.set_of(key).into());
+        at
     }
 }
 

@@ -109,7 +109,7 @@ fn gates<'c>(
                 table: state.table,
                 rates: state.rates,
                 key,
-                at: format!("{}{}", state.prefix, state.table.set_of(key)),
+                at: state.at(key),
                 costs: costs(quota, wanted),
                 left: [None; BUDGETS],
             });

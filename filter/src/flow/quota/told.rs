@@ -139,10 +139,11 @@ fn duration(time: Duration) -> String {
 }
 
 /// As many as a number has at most.
-const DIGITS: usize = 20;
+pub(super) const DIGITS: usize = 20;
 
+/// Writes `number` at the end of `text`.
 #[inline(never)]
-fn number(text: &mut String, mut number: u64) {
+pub(super) fn number(text: &mut String, mut number: u64) {
     let mut digits = [b'0'; DIGITS];
     let mut start = DIGITS;
     for digit in digits.iter_mut().rev() {
