@@ -9,13 +9,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// Measure what Junheng adds to Envoy.
 ///
-/// Runs five Envoys with one worker each: plain, with a module that does nothing, with a Lua filter
+/// Runs six Envoys with one worker each: plain, with a module that does nothing, with a Lua filter
 /// that measures the body, with a module that places requests as Junheng does and reads nothing of them
-/// (so that what is left is Junheng's own), and with Junheng; loads them in turn, in many short rounds,
-/// and prints the medians of CPU time a request (from /proc, so Linux only), requests a second and latency.
+/// (so that what is left is Junheng's own), with Junheng, and with Junheng that asks for an API key and
+/// counts requests and tokens for two limits; loads them in turn, in many short rounds, and prints the medians of CPU time a request (from /proc, so Linux only), requests a second and latency.
 ///
 /// The budget: Junheng adds at most 15 us of CPU at 1k and 50 us at 256k, and serves at least 0.80 of
-/// plain Envoy's requests a second.
+/// plain Envoy's requests a second. API key and limits add at most 8 us of CPU to that at 1k.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -95,7 +95,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(
         "{bar:32} {pos}/{len} rounds  {msg}",
     )?);
-    bar.set_message("building the modules, starting five Envoys");
+    bar.set_message("building the modules, starting six Envoys");
     let report = runtime.block_on(cost::measure(&plan, |progress| {
         bar.set_length(progress.of as u64);
         bar.set_position(progress.done as u64);

@@ -47,11 +47,13 @@ pub struct Instructions {
     pub body: String,
     /// Whether answers were streamed.
     pub stream: bool,
-    /// By Envoy: `plain`, `noop`, `lua`, `route`, `junheng`.
+    /// By Envoy: `plain`, `noop`, `lua`, `route`, `junheng`, `limits`.
     #[serde(flatten)]
     pub counts: BTreeMap<&'static str, Counts>,
     /// Instructions a request that Junheng adds to plain Envoy.
     pub added_instructions: u64,
+    /// Instructions a request that an API key and two limits add to that.
+    pub limits_added_instructions: u64,
 }
 
 /// Counts each Envoy in turn; `progress` is told which comes next. The profiles stay in `callgrind/` of the
@@ -84,6 +86,7 @@ pub async fn count(plan: &Plan, mut progress: impl FnMut(&'static str)) -> Resul
         body: report::size(plan.body_bytes),
         stream: plan.stream,
         added_instructions: of(Variant::Junheng).saturating_sub(of(Variant::Plain)),
+        limits_added_instructions: of(Variant::Limits).saturating_sub(of(Variant::Junheng)),
         counts,
     })
 }
@@ -116,8 +119,8 @@ impl std::fmt::Display for Instructions {
         }
         write!(
             out,
-            "\nJunheng adds {} instructions a request.",
-            self.added_instructions
+            "\nJunheng adds {} instructions a request;\nan API key and two limits add {} to that.",
+            self.added_instructions, self.limits_added_instructions
         )
     }
 }

@@ -5,15 +5,21 @@
 
 use anyhow::{Context, Result};
 
+use super::load::API_KEY;
+use super::variant;
 use crate::artifact;
 use crate::envoy::Bootstrap;
 use crate::host::{Headers, Host, Module, Options, StreamInfo, Vm};
 
 /// Counts them for one chat request with this body, answered with 200: of the second request, as the
-/// first one does what is done once.
-pub fn returning_data(body: &str) -> Result<u64> {
+/// first one does what is done once. `limited` is with the API key and the limits of [`variant::Variant::Limits`].
+pub fn returning_data(body: &str, limited: bool) -> Result<u64> {
     let wasm = std::fs::read(artifact::build()?)?;
-    let configuration = Bootstrap::shipped()?.plugin_configuration()?;
+    let mut bootstrap = Bootstrap::shipped()?;
+    if limited {
+        variant::configure(&mut bootstrap, variant::limit)?;
+    }
+    let configuration = bootstrap.plugin_configuration()?;
     let options = Options {
         root_id: "junheng".into(),
         vm_id: "junheng".into(),
@@ -37,12 +43,14 @@ fn request(vm: &mut Vm, body: &str) -> Result<()> {
         ..StreamInfo::default()
     });
     let length = body.len().to_string();
+    let authorization = format!("Bearer {API_KEY}");
     let head = [
         (":authority", "models.example"),
         (":path", "/v1/chat/completions"),
         (":method", "POST"),
         (":scheme", "http"),
         ("user-agent", "harness"),
+        ("authorization", authorization.as_str()),
         ("accept", "application/json"),
         ("content-type", "application/json"),
         ("content-length", length.as_str()),

@@ -32,11 +32,14 @@ pub struct Counted {
     pub cpu: Duration,
 }
 
+/// What clients show in each request, as OpenAI's do; only where callers are known it is looked at.
+pub const API_KEY: &str = "sk-harness-9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a0b";
+
 /// The bytes of a chat request over HTTP/1.1.
 pub fn request(body: &str) -> Vec<u8> {
     let length = body.len();
     format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: models.example\r\nuser-agent: harness\r\n\
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: models.example\r\nuser-agent: harness\r\nauthorization: Bearer {API_KEY}\r\n\
          accept: application/json\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
     )
     .into_bytes()

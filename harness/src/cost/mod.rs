@@ -1,10 +1,11 @@
 //! What a module costs Envoy: CPU per request and requests per second, over plain Envoy.
 //!
-//! Five Envoys run side by side: plain, with a module that does nothing, with a Lua filter that only
-//! measures the body, with a module that places requests as Junheng does and reads nothing of them, and with
-//! Junheng. All have the same bootstrap but for that filter, one worker,
-//! and the same backends. Load goes to one at a time, in many short rounds of rotating order, and the
-//! figures are medians; what Junheng adds is the median of the differences *within* a round. A long
+//! Six Envoys run side by side: plain, with a module that does nothing, with a Lua filter that only
+//! measures the body, with a module that places requests as Junheng does and reads nothing of them, with
+//! Junheng, and with Junheng that asks for an API key and counts requests and tokens for two limits. All have the
+//! same bootstrap but for that filter, one worker, and the same backends, and get the same requests. Load goes to
+//! one at a time, in many short rounds of rotating order, and the figures are medians; what Junheng adds to plain
+//! Envoy, and what key and limits add to Junheng, are the medians of the differences *within* a round. A long
 //! run of each in turn would compare minutes of a machine that is never twice the same.
 //!
 //! CPU time is the kernel's own account of Envoy's threads (`/proc/<pid>/task/*/schedstat`, in
@@ -117,11 +118,9 @@ pub async fn measure(plan: &Plan, mut progress: impl FnMut(Progress)) -> Result<
         });
         rounds.push(round);
     }
-    Ok(Report::new(
-        plan,
-        &rounds,
-        hostcalls::returning_data(&body)?,
-    ))
+    let calls = [false, true].map(|limited| hostcalls::returning_data(&body, limited));
+    let [calls, limited_calls] = calls;
+    Ok(Report::new(plan, &rounds, calls?, limited_calls?))
 }
 
 async fn take_turn(envoy: &Envoy, request: &[u8]) -> Result<Sample> {

@@ -42,12 +42,18 @@ pub struct Report {
     pub route: Figures,
     /// Envoy with Junheng.
     pub junheng: Figures,
+    /// Envoy with Junheng that asks for an API key and counts each request for two limits.
+    pub limits: Figures,
     /// CPU time a request that Junheng adds to plain Envoy, microseconds.
     pub added_cpu_us: f64,
+    /// CPU time a request that an API key and two limits add to Junheng, microseconds.
+    pub limits_added_cpu_us: f64,
     /// Requests per second with Junheng over those of plain Envoy.
     pub rps_ratio: f64,
     /// Hostcalls that return data, a request, counted by the harness' own host.
     pub host_calls_returning_data: u64,
+    /// The same, with an API key and two limits.
+    pub limits_host_calls_returning_data: u64,
 }
 
 /// One turn of one Envoy.
@@ -82,7 +88,16 @@ impl Round {
 
     /// CPU time that Junheng added in this round, microseconds a request.
     pub fn added_cpu_us(&self) -> f64 {
-        self.of(Variant::Junheng, |turn| turn.cpu_us) - self.of(Variant::Plain, |turn| turn.cpu_us)
+        self.cpu_us_between(Variant::Plain, Variant::Junheng)
+    }
+
+    /// CPU time that an API key and two limits added to that, microseconds a request.
+    fn limits_added_cpu_us(&self) -> f64 {
+        self.cpu_us_between(Variant::Junheng, Variant::Limits)
+    }
+
+    fn cpu_us_between(&self, less: Variant, more: Variant) -> f64 {
+        self.of(more, |turn| turn.cpu_us) - self.of(less, |turn| turn.cpu_us)
     }
 
     fn rps_ratio(&self) -> f64 {
@@ -95,8 +110,13 @@ impl Round {
 }
 
 impl Report {
-    /// Sums up the rounds of `plan`, and adds the count of hostcalls.
-    pub fn new(plan: &Plan, rounds: &[Round], host_calls_returning_data: u64) -> Self {
+    /// Sums up the rounds of `plan`, and adds the counts of hostcalls, without an API key and limits and with them.
+    pub fn new(
+        plan: &Plan,
+        rounds: &[Round],
+        host_calls_returning_data: u64,
+        limits_host_calls_returning_data: u64,
+    ) -> Self {
         let figures = |variant| figures(rounds, variant);
         Self {
             body: size(plan.body_bytes),
@@ -107,9 +127,12 @@ impl Report {
             lua: figures(Variant::Lua),
             route: figures(Variant::Route),
             junheng: figures(Variant::Junheng),
+            limits: figures(Variant::Limits),
             added_cpu_us: tenths(median(rounds.iter().map(Round::added_cpu_us))),
+            limits_added_cpu_us: tenths(median(rounds.iter().map(Round::limits_added_cpu_us))),
             rps_ratio: (median(rounds.iter().map(Round::rps_ratio)) * 1000.0).round() / 1000.0,
             host_calls_returning_data,
+            limits_host_calls_returning_data,
         }
     }
 }
@@ -133,6 +156,7 @@ impl fmt::Display for Report {
             ("lua", &self.lua),
             ("route", &self.route),
             ("junheng", &self.junheng),
+            ("limits", &self.limits),
         ];
         for (name, row) in rows {
             let added = row.cpu_us - self.plain.cpu_us;
@@ -157,10 +181,17 @@ impl fmt::Display for Report {
             "and serves {:.3} of plain Envoy's requests a second,",
             self.rps_ratio
         )?;
-        write!(
+        writeln!(
             out,
             "with {} hostcalls a request that return data.",
             self.host_calls_returning_data
+        )?;
+        write!(
+            out,
+            "An API key and two limits add {:.1} us to that, and {} such hostcalls.",
+            self.limits_added_cpu_us,
+            self.limits_host_calls_returning_data
+                .saturating_sub(self.host_calls_returning_data)
         )
     }
 }
@@ -212,7 +243,7 @@ pub(super) fn size(bytes: usize) -> String {
 mod tests {
     use super::*;
 
-    fn round(plain: f64, junheng: f64) -> Round {
+    fn round(plain: f64, junheng: f64, limits: f64) -> Round {
         let turn = |cpu_us| Sample {
             cpu_us,
             rps: 1e6 / cpu_us,
@@ -221,25 +252,29 @@ mod tests {
         Round(BTreeMap::from([
             (Variant::Plain, turn(plain)),
             (Variant::Junheng, turn(junheng)),
+            (Variant::Limits, turn(limits)),
         ]))
     }
 
     #[test]
     fn a_machine_that_slows_down_half_way_does_not_change_what_is_added() {
         let rounds = [
-            round(50.0, 60.0),
-            round(50.0, 60.0),
-            round(90.0, 100.0),
-            round(95.0, 105.0),
+            round(50.0, 60.0, 65.0),
+            round(50.0, 60.0, 64.0),
+            round(90.0, 100.0, 106.0),
+            round(95.0, 105.0, 110.0),
         ];
         let plan = Plan {
             body_bytes: 1024,
             stream: false,
             time: Duration::ZERO,
         };
-        let report = Report::new(&plan, &rounds, 7);
+        let report = Report::new(&plan, &rounds, 7, 9);
         assert_eq!((report.body.as_str(), report.added_cpu_us), ("1k", 10.0));
+        assert_eq!(report.limits_added_cpu_us, 5.0);
         assert_eq!(report.plain.p99_us, 100.0);
+        let told = report.to_string();
+        assert!(told.ends_with("add 5.0 us to that, and 2 such hostcalls."));
     }
 
     #[test]

@@ -10,9 +10,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use super::SHIPPED_ENDPOINTS;
+use super::load::API_KEY;
 use crate::artifact;
 use crate::envoy::Bootstrap;
 
@@ -29,6 +31,8 @@ pub enum Variant {
     Route,
     /// The artifact.
     Junheng,
+    /// The artifact, where the request's API key tells the tenant and two limits count the request.
+    Limits,
 }
 
 /// Bodies above this go to the pool of long prompts: 8192 tokens of English prose are about 40 KB.
@@ -43,12 +47,13 @@ const FALLBACK: &str = "/policies/0/typed_extension_config/typed_config/fallback
 
 impl Variant {
     /// All of them, in the order of tables.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Plain,
         Self::Noop,
         Self::Lua,
         Self::Route,
         Self::Junheng,
+        Self::Limits,
     ];
 
     /// As users see it.
@@ -59,6 +64,7 @@ impl Variant {
             Self::Lua => "lua",
             Self::Route => "route",
             Self::Junheng => "junheng",
+            Self::Limits => "limits",
         }
     }
 
@@ -76,18 +82,25 @@ impl Variant {
             }
             Self::Junheng => {
                 bootstrap.set_module(&artifact::build()?);
-                leave_decisions_out(&mut bootstrap)?;
+                configure(&mut bootstrap, leave_decisions_out)?;
+            }
+            Self::Limits => {
+                bootstrap.set_module(&artifact::build()?);
+                configure(&mut bootstrap, |fields| {
+                    leave_decisions_out(fields);
+                    limit(fields);
+                })?;
             }
         }
         let document = bootstrap.document_mut();
         same_protocol_everywhere(document)?;
-        if !matches!(self, Self::Route | Self::Junheng) {
+        if !matches!(self, Self::Route | Self::Junheng | Self::Limits) {
             route_to(document, pool(body_bytes))?;
         }
         match self {
             Self::Plain => replace_filter(document, None)?,
             Self::Lua => replace_filter(document, Some(lua()))?,
-            Self::Noop | Self::Route | Self::Junheng => {}
+            Self::Noop | Self::Route | Self::Junheng | Self::Limits => {}
         }
         Ok(bootstrap)
     }
@@ -114,16 +127,44 @@ fn placement(body_bytes: usize, backends: &[SocketAddr]) -> String {
     format!("{} {}", pool(body_bytes), list.join(","))
 }
 
-/// The shipped bootstrap shows decisions to everybody; left alone, Junheng shows them to nobody, and that
-/// is the path whose cost is asked for.
-fn leave_decisions_out(bootstrap: &mut Bootstrap) -> Result<()> {
+/// Changes the plugin configuration.
+pub(super) fn configure(
+    bootstrap: &mut Bootstrap,
+    change: impl Fn(&mut Map<String, Value>),
+) -> Result<()> {
     let mut configuration: Value = serde_json::from_str(&bootstrap.plugin_configuration()?)
         .context("the shipped plugin configuration is no JSON")?;
-    if let Some(fields) = configuration.as_object_mut() {
-        fields.remove("decision_header");
-    }
+    configuration.as_object_mut().map(change);
     bootstrap.set_plugin_configuration(&configuration.to_string());
     Ok(())
+}
+
+/// The shipped bootstrap shows decisions to everybody; left alone, Junheng shows them to nobody, and that
+/// is the path whose cost is asked for.
+fn leave_decisions_out(configuration: &mut Map<String, Value>) {
+    configuration.remove("decision_header");
+}
+
+/// An API key, and two limits that count every request of the measurement and refuse none: so large that they
+/// are never used up, and so slow that what was taken from them has not come back at the next request, as it
+/// is where limits matter. Each has a bucket for as many callers as one that says nothing of it.
+pub(super) fn limit(configuration: &mut Map<String, Value>) {
+    let digest: String = Sha256::digest(API_KEY)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let much = |limit: u32| json!({"limit": limit, "per": "24h"});
+    configuration.insert(
+        "identity".into(),
+        json!({"keys": {"tenants": [{"tenant": "acme", "sha256": [digest]}]}}),
+    );
+    configuration.insert(
+        "quotas".into(),
+        json!([
+            {"name": "tenant", "key": ["tenant"], "requests": much(100_000_000), "tokens": much(4_000_000_000)},
+            {"name": "model", "key": ["model"], "requests": much(100_000_000)},
+        ]),
+    );
 }
 
 fn moves(backends: &[SocketAddr]) -> BTreeMap<String, String> {
@@ -213,5 +254,17 @@ mod tests {
             (&json!("small"), None)
         );
         assert!(!plain.to_json().contains("override_host"));
+    }
+
+    #[test]
+    fn limits_add_a_key_and_two_quotas_to_what_junheng_is_measured_with() {
+        let mut configuration = Map::from_iter([("pools".to_owned(), json!([]))]);
+        limit(&mut configuration);
+        assert_eq!(configuration["quotas"].as_array().unwrap().len(), 2);
+        let tenant = &configuration["identity"]["keys"]["tenants"][0];
+        // As `printf %s "$KEY" | sha256sum` prints it.
+        let digest = "63623426039290d464f5ed32b4446bd07269becf84e547b116143ed6d25afedd";
+        assert_eq!(tenant["sha256"], json!([digest]));
+        assert_eq!(configuration.len(), 3);
     }
 }

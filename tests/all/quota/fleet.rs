@@ -263,6 +263,8 @@ fn what_no_waiting_cures_is_not_asked(on: On) {
         (refused.status, refused.error("code")),
         (400, "request_above_limit")
     );
+    let told = |(name, _): &(String, String)| name.contains("ratelimit");
+    assert!(!refused.headers.iter().any(told), "{refused:?}");
     assert!(asked(proxy, 0).is_empty());
 }
 

@@ -81,7 +81,7 @@ impl Quotas {
         Slot {
             table: limit.table,
             key,
-            set: format!("{}{}", limit.prefix, limit.table.set_of(key)),
+            set: limit.set(key),
         }
     }
 }

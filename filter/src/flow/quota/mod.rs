@@ -27,7 +27,7 @@ mod told;
 
 use crate::config::{Config, OnError, Quota};
 use crate::ports::{Host, update};
-use crate::quota::{BUDGETS, Costs, Rate, Rates, Table};
+use crate::quota::{BUDGETS, Costs, Key, Rate, Rates, Table};
 use crate::report::metrics;
 use crate::request::Facts;
 use crate::route::Query;
@@ -43,6 +43,7 @@ use fleet::Fleet;
 use key::Secret;
 pub(super) use reserve::{Unreserved, reserve};
 pub(super) use settle::{Answer, Reservation, abandon, charge, on_response, settle};
+use told::Texts;
 
 /// The limits, as one worker knows them.
 pub(super) struct Quotas {
@@ -57,6 +58,7 @@ struct Limit {
     prefix: String,
     table: Table,
     rates: Rates,
+    texts: Texts,
     refused: Counter,
     tokens: Counter,
     estimated: Counter,
@@ -179,6 +181,7 @@ impl Limit {
             prefix,
             table,
             rates: [&quota.requests, &quota.tokens].map(|budget| budget.as_ref().map(Rate::of)),
+            texts: Texts::of(quota),
             refused: Counter::define(host, &metrics::quota_refused(&quota.name)),
             tokens: Counter::define(host, &metrics::quota_tokens(&quota.name)),
             estimated: Counter::define(host, &metrics::quota_estimated(&quota.name)),
@@ -193,6 +196,14 @@ impl Limit {
             &mut self.estimated,
             &mut self.unasked,
         ]
+    }
+
+    /// The key in the store of the set that `key` is in.
+    fn set(&self, key: Key) -> String {
+        let mut at = String::with_capacity(self.prefix.len().saturating_add(told::DIGITS));
+        at.push_str(&self.prefix);
+        told::number(&mut at, self.table.set_of(key).into());
+        at
     }
 }
 

@@ -89,7 +89,10 @@ pub(in crate::flow) fn reserve(
             gate.left = quotas.left(gate, now, host);
         }
     }
-    let told = told::headers(gates.iter().map(|gate| (gate.quota, gate.left)));
+    let told = told::headers(gates.iter().filter_map(|gate| {
+        let limit = quotas.limits.get(gate.limit)?;
+        Some((&limit.texts, gate.left))
+    }));
     match outcome {
         Ok(taken) => {
             let input = wanted.input.map_or(0, |input| input.0.into());
