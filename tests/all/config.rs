@@ -33,6 +33,18 @@ fn with(pointer: &str, value: Value) -> Value {
     config
 }
 
+/// Each of these is refused in words that hold the others.
+#[track_caller]
+fn all_are_refused(cases: &[(Value, &str)]) {
+    for (config, expected) in cases {
+        let refusal = refusal(config);
+        assert!(
+            refusal.contains(expected),
+            "\n     got {refusal}\nexpected {expected}"
+        );
+    }
+}
+
 fn refusal(config: &Value) -> String {
     match Config::from_json(config.to_string().as_bytes()) {
         Ok(_) => panic!("accepted: {config}"),
@@ -377,13 +389,7 @@ fn every_mistake_names_its_path_and_its_remedy() {
             "identity.tenant_header: is believed of anonymous callers only",
         ),
     ];
-    for (config, expected) in cases {
-        let refusal = refusal(&config);
-        assert!(
-            refusal.contains(expected),
-            "\n     got {refusal}\nexpected {expected}"
-        );
-    }
+    all_are_refused(&cases);
     let mut aliased = with("/routes/0/alias", json!({"gpt-4o": "llama"}));
     aliased["routes"][0]["pools"] = json!(["small"]);
     assert!(

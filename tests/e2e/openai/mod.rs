@@ -10,21 +10,26 @@ use crate::world::World;
 const REQUIREMENTS: &str = "openai==3.54.0\n";
 const SCRIPT: &str = include_str!("client.py");
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_openai_client_gets_chat_stream_and_embedding_from_the_pool_that_the_config_names() {
-    let world = World::start().await;
+/// What `script`, run with the client and the URL of Envoy, prints as JSON.
+pub async fn run(world: &World, script: &'static str) -> Value {
     let bin =
         python::environment("the openai client 3.54.0", REQUIREMENTS).expect("the openai client");
     let base = format!("http://{}", world.envoy.listener_address());
     let mut client = Command::new(bin.join("python"));
-    client.args(["-c", SCRIPT, &base]);
+    client.args(["-c", script, &base]);
     let output = tokio::task::spawn_blocking(move || client.output())
         .await
         .unwrap()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}\n{}", world.envoy.log());
-    let saw: Value = serde_json::from_slice(&output.stdout).expect("the script prints JSON");
+    serde_json::from_slice(&output.stdout).expect("the script prints JSON")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_openai_client_gets_chat_stream_and_embedding_from_the_pool_that_the_config_names() {
+    let world = World::start().await;
+    let saw = run(&world, SCRIPT).await;
 
     let by = |call: &str| saw[call]["by"].as_str().unwrap_or_default().to_owned();
     for call in ["chat", "stream", "embedding"] {

@@ -1,10 +1,8 @@
 //! Limits in a real Envoy with two workers: exact under concurrency, and as OpenAI's client understands them.
 
-use std::process::Command;
-
-use harness::envoy::python;
 use serde_json::{Value, json};
 
+use crate::openai;
 use crate::world::{World, eventually};
 
 const SCRIPT: &str = include_str!("backs_off.py");
@@ -110,18 +108,7 @@ async fn the_openai_client_backs_off_at_a_limit_and_succeeds() {
             json!([{"name": "slow", "requests": {"limit": 2, "per": "3s", "burst": 1}}]);
     })
     .await;
-    let bin = python::environment("the openai client 3.54.0", "openai==3.54.0\n")
-        .expect("the openai client");
-    let base = format!("http://{}", world.envoy.listener_address());
-    let mut client = Command::new(bin.join("python"));
-    client.args(["-c", SCRIPT, &base]);
-    let output = tokio::task::spawn_blocking(move || client.output())
-        .await
-        .unwrap()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}\n{}", world.envoy.log());
-    let saw: Value = serde_json::from_slice(&output.stdout).expect("the script prints JSON");
+    let saw = openai::run(&world, SCRIPT).await;
     assert_eq!(
         saw["retries"],
         json!([0, 1, 1]),
