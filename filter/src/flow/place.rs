@@ -33,8 +33,8 @@ struct Subject<'a> {
     model: Option<&'a str>,
     realtime: bool,
     tenant: Option<&'a str>,
-    /// What the engine says of its limits, where it was asked.
-    limits: Option<EngineAnswer>,
+    /// How often the engine was asked for its limits, and what it says.
+    limits: (u8, Option<EngineAnswer>),
 }
 
 /// What was found for a request.
@@ -85,7 +85,8 @@ impl Stream {
             }
             Err(Unreserved::Refused(refusal)) => worker.refuse(refusal, host),
             Err(Unreserved::Waits) => {
-                asked.limits = Asking::Waits;
+                let (questions, _) = asked.limits.so_far();
+                asked.limits = Asking::Waits(questions.saturating_add(1));
                 self.hold(asked, worker, host)
             }
         }
@@ -121,10 +122,7 @@ impl<'a> Subject<'a> {
             facts,
             model,
             realtime,
-            limits: match asked.limits {
-                Asking::Answered(answer) => Some(answer),
-                Asking::No | Asking::Waits => None,
-            },
+            limits: asked.limits.so_far(),
             tenant: match &asked.caller.tenant {
                 Some(proven) => Some(proven),
                 None => identity::believed(config, &asked.headers),
@@ -197,9 +195,11 @@ fn choose(
     let reserved = match worker.quotas {
         None => None,
         Some(_) => {
+            let (questions, answer) = subject.limits;
             let wanted = Wanted {
                 stream,
-                answer: subject.limits,
+                questions,
+                answer,
                 query: subject.query(asked_input),
                 model,
                 route: &route.name,

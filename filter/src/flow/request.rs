@@ -31,10 +31,21 @@ pub(super) enum Asking {
     /// They have not, or need not.
     #[default]
     No,
-    /// An answer is awaited.
-    Waits,
+    /// An answer is awaited, for the so-many-th time.
+    Waits(u8),
     /// It has come.
-    Answered(EngineAnswer),
+    Answered(u8, EngineAnswer),
+}
+
+impl Asking {
+    /// How often, and what was answered, if that is known.
+    pub(super) fn so_far(self) -> (u8, Option<EngineAnswer>) {
+        match self {
+            Asking::No => (0, None),
+            Asking::Waits(questions) => (questions, None),
+            Asking::Answered(questions, answer) => (questions, Some(answer)),
+        }
+    }
 }
 
 /// What can be known of a request.
@@ -113,11 +124,11 @@ impl Stream {
         let Some(asked) = &mut self.asked else {
             return Verdict::Hold;
         };
-        if matches!(asked.limits, Asking::Waits) {
+        if let Asking::Waits(questions) = asked.limits {
             let quotas = worker.quotas.as_mut();
             match quotas.and_then(|quotas| quotas.answer(self.id)) {
                 None => return Verdict::Hold,
-                Some(answer) => asked.limits = Asking::Answered(answer),
+                Some(answer) => asked.limits = Asking::Answered(questions, answer),
             }
             return self.go_on(worker, host);
         }
@@ -190,7 +201,7 @@ impl Stream {
 
 impl Asked {
     fn awaits_answer(&self) -> bool {
-        self.caller.pending.is_some() || matches!(self.limits, Asking::Waits)
+        self.caller.pending.is_some() || matches!(self.limits, Asking::Waits(_))
     }
 }
 

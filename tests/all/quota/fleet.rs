@@ -13,6 +13,7 @@ use crate::scenario::{Asked, On, Proxy, Step, StreamId, pass, proxy};
 on_both! {
     a_request_is_held_until_it_is_granted
     what_is_on_loan_is_not_asked_for
+    what_is_granted_short_is_asked_for_again
     what_the_engine_refuses_is_refused_with_its_wait
     a_limit_of_this_proxys_own_stands_before_the_question
     all_limits_of_a_request_are_one_question
@@ -172,6 +173,35 @@ fn what_is_on_loan_is_not_asked_for(on: On) {
     assert_eq!(proxy.metric("junheng.quota_engine.asked"), 0);
     proxy.tick(0);
     assert_eq!(proxy.metric("junheng.quota_engine.asked"), 2);
+}
+
+/// As where the tokens of a request are estimated anew while it waits.
+fn what_is_granted_short_is_asked_for_again(on: On) {
+    let proxy = &mut *proxy(on, &tokens(10_000, 0), 1);
+    for short in 1..=3 {
+        let stream = held(proxy, 0, 1_000);
+        for asked in 1..=3 {
+            let (question, lines) = question(proxy, 0);
+            let want = lines[0].want as i64;
+            if asked == short {
+                grant(proxy, 0, &question, 9_000);
+                break;
+            }
+            let told = say(&question, &[want / 8, 0, 9_000, 0, 1]);
+            proxy.reply(0, &question, 200, &told);
+            assert_eq!(proxy.later(stream), None);
+        }
+        assert!(is_sent(&proxy.later(stream).expect("an end")));
+    }
+    // Nobody is held for ever.
+    let stream = held(proxy, 0, 9_000);
+    for _ in 0..3 {
+        let (question, _) = question(proxy, 0);
+        proxy.reply(0, &question, 200, &say(&question, &[1, 0, 9_000, 0, 1]));
+    }
+    assert!(is_sent(&proxy.later(stream).expect("an end")));
+    proxy.tick(0);
+    assert_eq!(proxy.metric("junheng.quota.team.unasked"), 1);
 }
 
 fn what_the_engine_refuses_is_refused_with_its_wait(on: On) {

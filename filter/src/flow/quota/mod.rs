@@ -67,8 +67,9 @@ struct Limit {
 
 /// What limits look at.
 pub(super) struct Wanted<'a> {
-    /// Who is held if limits have to be asked for, and what came of it.
+    /// Who is held if limits have to be asked for, how often that was, and what came of it.
     pub(super) stream: u32,
+    pub(super) questions: u8,
     pub(super) answer: Option<EngineAnswer>,
     pub(super) query: Query<'a>,
     /// As it is called upstream.
@@ -81,6 +82,7 @@ pub(super) struct Wanted<'a> {
 const UNITS: [&str; 2] = ["requests", "tokens"];
 /// Another try each time that another worker was faster; [`update`] has tries of its own.
 const TRIES: usize = 64;
+
 impl Quotas {
     /// The limits of `config`, if there are any.
     #[cold]

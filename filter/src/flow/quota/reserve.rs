@@ -29,11 +29,16 @@ pub(in crate::flow) enum Unreserved {
 enum Stopped {
     /// The limit of this gate has no room in that budget.
     At(usize, usize, Refused),
-    /// The store does not tell, or lets nothing through.
+    /// The store or the engine does not tell, or lets nothing through.
     Unknown,
+    /// The engine has been asked.
+    Waits,
 }
 
-impl std::convert::From<Refusal> for Unreserved {
+/// A request asks no more often.
+const MOST_QUESTIONS: u8 = 3;
+
+impl From<Refusal> for Unreserved {
     fn from(refusal: Refusal) -> Unreserved {
         Unreserved::Refused(refusal)
     }
@@ -53,41 +58,18 @@ pub(in crate::flow) fn reserve(
         return Ok(None);
     };
     let mut gates = gates(quotas, config, wanted, host);
-    let outcome = match needs(quotas, &gates) {
-        Err(stopped) => Err(stopped),
-        Ok(needs) if needs.is_empty() => Ok(()),
-        Ok(needs) => match wanted.answer {
-            None if quotas.may_ask(now) => {
-                let stopped = look(&gates, now, host).err();
-                let Some(stopped) = stopped else {
-                    quotas.ask(wanted.stream, &needs, config, now);
-                    return Err(Unreserved::Waits);
-                };
-                Err(stopped)
+    let outcome = ask(quotas, &mut gates, (config, wanted), now, host)
+        .and_then(|()| pass(quotas, &mut gates, now, host));
+    match outcome {
+        Err(Stopped::Waits) => return Err(Unreserved::Waits),
+        Err(Stopped::At(..) | Stopped::Unknown) => {
+            // Nothing was taken: what the gates have room for now.
+            for gate in &mut gates {
+                gate.left = quotas.left(gate, now, host);
             }
-            Some(EngineAnswer::Refused(id, budget, why)) => {
-                let refusing = |gate: &Gate<'_>| matches!(&gate.at, At::Fleet(at, _) if *at == id);
-                let gate = gates.iter().position(refusing);
-                Err(gate.map_or(Stopped::Unknown, |gate| Stopped::At(gate, budget, why)))
-            }
-            None | Some(EngineAnswer::Failed | EngineAnswer::Granted) => {
-                fall_back(quotas, &mut gates, &needs, (config, wanted), host)?;
-                Ok(())
-            }
-        },
-    };
-    if gates.is_empty() {
-        return Ok(None);
-    }
-    let outcome = match outcome {
-        Ok(()) => pass(quotas, &mut gates, now, host),
-        Err(stopped) => Err(stopped),
-    };
-    if outcome.is_err() {
-        // Nothing was taken: what the gates have room for now.
-        for gate in &mut gates {
-            gate.left = quotas.left(gate, now, host);
         }
+        Ok(_) if gates.is_empty() => return Ok(None),
+        Ok(_) => {}
     }
     let told = told::headers(gates.iter().filter_map(|gate| {
         let limit = quotas.limits.get(gate.limit)?;
@@ -106,7 +88,39 @@ pub(in crate::flow) fn reserve(
             let gate = gates.get(gate).ok_or_else(Refusal::unknown_limit)?;
             Err(refusal(quotas, gate, (budget, why), told).into())
         }
-        Err(Stopped::Unknown) => Err(Refusal::unknown_limit().into()),
+        Err(Stopped::Unknown | Stopped::Waits) => Err(Refusal::unknown_limit().into()),
+    }
+}
+
+/// Sees to it that what the request needs of the fleet's limits is on loan, or goes by their `on_error`.
+fn ask(
+    quotas: &mut Quotas,
+    gates: &mut Vec<Gate<'_>>,
+    (config, wanted): (&Config, &Wanted<'_>),
+    now: Instant,
+    host: &mut dyn Host,
+) -> Result<(), Stopped> {
+    let needs = needs(quotas, gates)?;
+    if needs.is_empty() {
+        return Ok(());
+    }
+    match wanted.answer {
+        Some(EngineAnswer::Refused(id, budget, why)) => {
+            let refusing = |gate: &Gate<'_>| matches!(&gate.at, At::Fleet(at, _) if *at == id);
+            let gate = gates.iter().position(refusing).ok_or(Stopped::Unknown)?;
+            Err(Stopped::At(gate, budget, why))
+        }
+        // What was granted may be too little by now, as the estimate of its tokens has become another.
+        None | Some(EngineAnswer::Granted)
+            if wanted.questions < MOST_QUESTIONS && quotas.may_ask(now) =>
+        {
+            look(gates, now, host)?;
+            quotas.ask(wanted.stream, &needs, config, now);
+            Err(Stopped::Waits)
+        }
+        None | Some(EngineAnswer::Granted | EngineAnswer::Failed) => {
+            fall_back(quotas, gates, &needs, (config, wanted), host)
+        }
     }
 }
 
@@ -157,7 +171,7 @@ fn fall_back(
     needs: &[Need],
     (config, wanted): (&Config, &Wanted<'_>),
     host: &mut dyn Host,
-) -> Result<(), Refusal> {
+) -> Result<(), Stopped> {
     let needed = |gate: &Gate<'_>| match &gate.at {
         At::Fleet(id, _) => needs.iter().any(|need| need.id == *id),
         At::Here(_) => false,
@@ -168,12 +182,12 @@ fn fall_back(
         };
         limit.unasked.add(1);
         match gate.quota.fleet {
-            Some(OnError::Deny) => return Err(Refusal::unknown_limit()),
+            Some(OnError::Deny) => return Err(Stopped::Unknown),
             Some(OnError::Local) => {
                 let limit = quotas.limits.get(gate.limit);
                 let slot = limit
                     .map(|limit| quotas.slot(limit, (config, gate.quota), wanted, host))
-                    .ok_or_else(Refusal::unknown_limit)?;
+                    .ok_or(Stopped::Unknown)?;
                 gate.at = At::Here(slot);
             }
             Some(OnError::Allow) | None => {}
