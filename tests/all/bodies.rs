@@ -89,9 +89,17 @@ impl Writer<'_> {
                     "max_completion_tokens",
                     "tools",
                     "stream_options",
+                    "n",
                 ]
             }
-            Api::Completions => vec!["prompt", "suffix", "max_tokens", "stream_options"],
+            Api::Completions => vec![
+                "prompt",
+                "suffix",
+                "max_tokens",
+                "stream_options",
+                "n",
+                "best_of",
+            ],
             Api::Embeddings => vec!["input", "stream"],
             Api::Responses => vec!["input", "instructions", "max_output_tokens", "text"],
             Api::Messages => vec!["messages", "system", "max_tokens"],
@@ -136,7 +144,7 @@ impl Writer<'_> {
                 let value = self.one_of(&["true", "false", "null"]);
                 self.put(value);
             }
-            "max_tokens" | "max_completion_tokens" | "max_output_tokens" => {
+            "max_tokens" | "max_completion_tokens" | "max_output_tokens" | "n" | "best_of" => {
                 let value = if self.faulty && self.chance(4) {
                     self.word_of("-1 1.5 1e400 1e2 4294967296 -0 \"1\" 007")
                 } else {

@@ -282,7 +282,7 @@ fn every_mistake_names_its_path_and_its_remedy() {
         ),
         (
             with("/routes/0/match", json!({"tenants": ["a"]})),
-            "routes[0].match.tenants: no tenant can be told; set `identity.tenant_header`",
+            "routes[0].match.tenants: no tenant can be told; say in `identity` how callers show who they are",
         ),
         (
             with(

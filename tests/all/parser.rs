@@ -141,8 +141,16 @@ fn serde_reading(api: Api, body: &[u8], facts: &Facts) -> Result<(), String> {
         json!(facts.model),
         facts.stream,
         facts.max_output.map(|bound| u64::from(bound.0)),
+        u64::from(facts.answers),
     );
-    let theirs = (value["model"].clone(), streamed, bound);
+    let counts: &[&str] = match api {
+        Api::ChatCompletions => &["n"],
+        Api::Completions => &["n", "best_of"],
+        Api::Embeddings | Api::Responses | Api::Messages => &[],
+    };
+    let counts = counts.iter().filter_map(|name| value[*name].as_u64());
+    let answers = counts.max().unwrap_or(1).max(1);
+    let theirs = (value["model"].clone(), streamed, bound, answers);
     if ours != theirs || place != theirs.0 {
         return Err(format!("{ours:?} is to serde_json {theirs:?}"));
     }

@@ -8,8 +8,8 @@ import json
 import sys
 
 TOP = {
-    "chat": {"model", "messages", "stream", "max_tokens", "max_completion_tokens", "tools", "functions", "response_format", "stream_options"},
-    "completions": {"model", "prompt", "suffix", "stream", "max_tokens", "stream_options"},
+    "chat": {"model", "messages", "stream", "max_tokens", "max_completion_tokens", "tools", "functions", "response_format", "stream_options", "n"},
+    "completions": {"model", "prompt", "suffix", "stream", "max_tokens", "stream_options", "n", "best_of"},
     "embeddings": {"model", "input"},
     "responses": {"model", "input", "instructions", "stream", "max_output_tokens", "tools", "text"},
     "messages": {"model", "messages", "system", "stream", "max_tokens", "tools"},
@@ -149,6 +149,9 @@ def reading(api, body):
     bounds = [top[name] for name in bounds.get(api, ("max_tokens",)) if top.get(name) is not None]
     if len(set(bounds)) > 1 or any(type(bound) is not int for bound in bounds):
         raise ValueError(f"bounds: {bounds}")
+    counts = [top[name] for name in ("n", "best_of") if name in TOP[api] and top.get(name) is not None]
+    if any(type(count) is not int for count in counts):
+        raise ValueError(f"counts: {counts}")
     stream = bool(top.get("stream")) if api != "embeddings" else False
     prefix = key(b"".join(read.instructions + read.text)[:1024])
     return [top["model"].encode().hex(), stream, bounds[0] if bounds else None, prefix, read.ids, read.images, read.messages, None if read.raw else read.other]

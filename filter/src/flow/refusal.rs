@@ -146,11 +146,24 @@ impl Refusal {
         }
     }
 
-    /// A limit never has room for the request, which costs `cost`.
-    pub(super) fn above_burst(limit: &str, unit: &str, cost: u64, burst: u32) -> Refusal {
+    /// A limit never has room for the request, which costs so many of a unit; `assumed` of them are for its output, where it
+    /// declares no bound.
+    pub(super) fn above_burst(
+        limit: &str,
+        (cost, unit): (u64, &str),
+        assumed: Option<u32>,
+        burst: u32,
+    ) -> Refusal {
+        let remedy = match assumed {
+            Some(output) => format!(
+                "It declares no bound on its output, for which {output} are reserved: declare one (`max_tokens`), or \
+                 shorten the input"
+            ),
+            None => "Shorten the input or ask for less output".to_owned(),
+        };
         let message = format!(
             "This request needs up to {cost} {unit}, input and output together, and the limit `{limit}` allows {burst} at \
-             once. Shorten the input or ask for less output; to try again is of no use."
+             once. {remedy}; to try again is of no use."
         );
         Refusal {
             headers: vec![("x-should-retry", "false".to_owned())],

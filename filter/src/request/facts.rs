@@ -44,8 +44,10 @@ pub struct Facts {
     pub stream: bool,
     /// Where in the body the value of OpenAI's `stream_options` stands, if it is there.
     pub stream_options: Option<Range<usize>>,
-    /// The most tokens it lets the model answer, if it says.
+    /// The most tokens it lets the model answer, if it says; of each answer, where it asks for more.
     pub max_output: Option<Tokens>,
+    /// How many answers it asks for; 1 if it does not say.
+    pub answers: u32,
     /// A hash of the beginning of its prompt; see [`Limits::prefix_bytes`].
     pub prompt_key: u64,
 }
@@ -82,6 +84,7 @@ pub fn read(api: Api, body: &[u8], limits: &Limits) -> Result<Facts, Error> {
         stream_options: None,
         bound: None,
         second_bound: None,
+        answers: 1,
     };
     if reader.scan.kind()? != Kind::Object {
         return Err(Error::NotAnObject);
@@ -102,6 +105,7 @@ struct Reader<'a> {
     stream_options: Option<Range<usize>>,
     bound: Option<u32>,
     second_bound: Option<u32>,
+    answers: u32,
 }
 
 impl<'a> Reader<'a> {
@@ -119,6 +123,7 @@ impl<'a> Reader<'a> {
             stream: self.stream,
             stream_options: self.stream_options,
             max_output: bound.map(Tokens),
+            answers: self.answers,
             prompt_key: self.prefix.key(),
         })
     }
@@ -167,6 +172,10 @@ impl<'a> Reader<'a> {
             }
             (Use::SecondBound, _) => {
                 self.second_bound = Some(self.bound(kind)?);
+                Ok(())
+            }
+            (Use::Answers, _) => {
+                self.answers = self.answers.max(self.bound(kind)?);
                 Ok(())
             }
             (Use::Instructions, _) => {

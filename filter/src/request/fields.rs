@@ -84,6 +84,8 @@ pub enum Use {
     Bound,
     /// OpenAI's second name for it.
     SecondBound,
+    /// How many answers are made; of two such fields the larger counts.
+    Answers,
     /// Text before all other: system prompts.
     Instructions,
     /// An array of messages.
@@ -117,6 +119,7 @@ pub fn of(level: Level) -> Table {
             ("stream", Use::Stream),
             ("max_tokens", Use::Bound),
             ("max_completion_tokens", Use::SecondBound),
+            ("n", Use::Answers),
             ("tools", Use::Raw),
             ("functions", Use::Raw),
             ("response_format", Use::Raw),
@@ -129,6 +132,8 @@ pub fn of(level: Level) -> Table {
             ("suffix", Use::Text),
             ("stream", Use::Stream),
             ("max_tokens", Use::Bound),
+            ("n", Use::Answers),
+            ("best_of", Use::Answers),
             ("stream_options", Use::StreamOptions),
         ],
         Level::Top(Api::Embeddings) => &[

@@ -48,7 +48,7 @@ fn a_mistake_in_a_limit_names_its_path_and_its_remedy() {
                 "/quotas",
                 json!([{"name": "a", "key": ["tenant"], "requests": {"limit": 1, "per": "1s"}}]),
             ),
-            "quotas[0].key: no tenant can be told; set `identity.tenant_header`",
+            "quotas[0].key: no tenant can be told; say in `identity` how callers show who they are",
         ),
         (
             with(
@@ -77,6 +77,13 @@ fn a_mistake_in_a_limit_names_its_path_and_its_remedy() {
                 json!([{"name": "a", "cut_streams": true, "requests": {"limit": 1, "per": "1s"}}]),
             ),
             "quotas[0].cut_streams: is for limits of `tokens` only; leave it out",
+        ),
+        (
+            with(
+                "/quotas",
+                json!([{"name": "a", "default_output": 500, "tokens": {"limit": 500, "per": "1s"}}]),
+            ),
+            "quotas[0].default_output: 500 is not below the burst of `tokens`, 500",
         ),
     ];
     all_are_refused(&cases);

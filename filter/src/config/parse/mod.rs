@@ -211,7 +211,7 @@ fn tenants_can_be_told(
 
 #[cold]
 fn untold(path: &str) -> Result<()> {
-    wrong("no tenant can be told; set `identity.tenant_header`, or beside it `keys`, `signatures` or `jwt_authn`").at(path)
+    wrong("no tenant can be told; say in `identity` how callers show who they are (`keys`, `signatures`, `jwt`, `introspection`, `jwt_authn`), or name a trusted `tenant_header`").at(path)
 }
 
 /// Every model that is named, for the tables that keep something for each.

@@ -35,6 +35,15 @@ pub(super) fn quota(quota: &wire::Quota, engine: Option<&wire::QuotaEngine>) -> 
     if quota.default_output.is_some() && quota.tokens.is_none() {
         return wrong("is for limits of `tokens` only; leave it out").at("default_output");
     }
+    if let Some((output, tokens)) = quota.default_output.zip(quota.tokens.as_ref()) {
+        let burst = tokens.burst.unwrap_or(tokens.limit);
+        if output >= burst {
+            return wrong(format!(
+                "{output} is not below the burst of `tokens`, {burst}: no request without a bound would ever pass"
+            ))
+            .at("default_output");
+        }
+    }
     if quota.cut_streams.is_some() && quota.tokens.is_none() {
         return wrong("is for limits of `tokens` only; leave it out").at("cut_streams");
     }
@@ -64,12 +73,15 @@ pub(super) fn quota(quota: &wire::Quota, engine: Option<&wire::QuotaEngine>) -> 
             .map(|budget| self::budget(budget, leases))
             .transpose()
     };
+    let tokens = parsed(&quota.tokens).at("tokens")?;
+    // By itself it leaves as much for the input.
+    let half = tokens.map_or(u32::MAX, |tokens| tokens.burst / 2);
     Ok(Quota {
         name: name(&quota.name).at("name")?,
         matches: route::matches(&quota.matches).at("match")?,
         requests: parsed(&quota.requests).at("requests")?,
-        tokens: parsed(&quota.tokens).at("tokens")?,
-        default_output: quota.default_output.unwrap_or(DEFAULT_OUTPUT),
+        tokens,
+        default_output: quota.default_output.unwrap_or(DEFAULT_OUTPUT.min(half)),
         cut_streams: quota.cut_streams.unwrap_or_default(),
         callers: within(quota.callers, CALLERS, CALLERS_DEFAULT).at("callers")?,
         fleet,

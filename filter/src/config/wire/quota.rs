@@ -17,9 +17,9 @@ objects! {
         pub requests: Option<Budget>,
         /// How many tokens, input and output together.
         pub tokens: Option<Budget>,
-        /// The output tokens to reserve for a request that declares no bound; 1024 if absent.
+        /// The output tokens to reserve for a request that declares no bound, below the burst; 1024 if absent, or half the burst if that is less.
         pub default_output: Option<u32>,
-        /// `true` ends a stream, with `finish_reason: "length"`, where its output goes beyond what was reserved for it; `false` if absent.
+        /// `true` ends a stream of a request that declares no bound where its output goes beyond `default_output`, by estimate, as if it had been the bound; `false` if absent.
         pub cut_streams: Option<bool>,
         /// How many callers have a budget of their own at once, about; the others share some: 8 to 262144; 8192 if absent.
         pub callers: Option<u32>,

@@ -117,8 +117,9 @@ fn costs(quota: &Quota, wanted: &Wanted<'_>) -> Costs {
         let output = match (facts.api, facts.max_output) {
             (Api::Embeddings, _) => 0,
             (_, Some(bound)) => bound.0.into(),
-            (_, None) => quota.default_output.into(),
+            (_, None) => u64::from(quota.default_output),
         };
+        let output = output.saturating_mul(facts.answers.into());
         let input = wanted.input.map_or(0, |input| u64::from(input.0));
         input.saturating_add(output)
     });

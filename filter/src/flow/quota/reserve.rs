@@ -78,15 +78,17 @@ pub(in crate::flow) fn reserve(
     match outcome {
         Ok(taken) => {
             let input = wanted.input.map_or(0, |input| input.0.into());
-            let budget = budget(&gates, input);
-            let metered = wanted.facts.is_some();
-            let reserved =
-                Reservation::new(quotas, taken, metered.then_some(input), budget, told, now);
+            // Where a bound was declared the server holds it, and counts exactly.
+            let bounded = wanted.facts.is_some_and(|facts| facts.max_output.is_some());
+            let budget = if bounded { None } else { budget(&gates, input) };
+            let api = wanted.facts.map(|facts| facts.api);
+            let reserved = Reservation::new(quotas, taken, (api, input), budget, told, now);
             Ok(Some(Box::new(reserved)))
         }
         Err(Stopped::At(gate, budget, why)) => {
             let gate = gates.get(gate).ok_or_else(Refusal::unknown_limit)?;
-            Err(refusal(quotas, gate, (budget, why), told).into())
+            let bounded = wanted.facts.is_none_or(|facts| facts.max_output.is_some());
+            Err(refusal(quotas, gate, (budget, why), bounded, told).into())
         }
         Err(Stopped::Unknown | Stopped::Waits) => Err(Refusal::unknown_limit().into()),
     }
@@ -338,6 +340,7 @@ fn refusal(
     quotas: &mut Quotas,
     gate: &Gate<'_>,
     (budget, why): (usize, Refused),
+    bounded: bool,
     told: Vec<(&'static str, String)>,
 ) -> Refusal {
     let unit = UNITS.get(budget).copied().unwrap_or_default();
@@ -350,7 +353,8 @@ fn refusal(
         Refused::Never => {
             let cost = gate.costs.get(budget).copied().unwrap_or_default();
             let burst = rate.map_or(0, |rate| rate.burst());
-            Refusal::above_burst(&gate.quota.name, unit, cost, burst)
+            let assumed = (!bounded).then_some(gate.quota.default_output);
+            Refusal::above_burst(&gate.quota.name, (cost, unit), assumed, burst)
         }
     };
     refusal.headers.extend(told);

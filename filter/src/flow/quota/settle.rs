@@ -4,6 +4,7 @@ use crate::answer::Relayed;
 use crate::ports::Host;
 use crate::quota::fleet::{LoanId, Shared};
 use crate::quota::{Costs, Holds, Key, Place, RENEWAL};
+use crate::request::Api;
 use crate::values::clock::Instant;
 use crate::values::units::Tokens;
 
@@ -21,6 +22,8 @@ pub(in crate::flow) struct Reservation {
     covered: u64,
     /// Whether tokens of the answer are counted.
     counted: bool,
+    /// Whether the answer has no tokens of its own.
+    embeds: bool,
     /// The output at which a stream is cut, if it is.
     budget: Option<Tokens>,
     pieces: u32,
@@ -182,7 +185,9 @@ impl Quotas {
     fn settle(&mut self, reserved: &Reservation, answer: Answer, host: &mut dyn Host) {
         let now = host.now();
         let told = match &answer {
-            Answer::Relayed(relayed) => relayed.usage.is_some_and(|usage| usage.output.is_some()),
+            Answer::Relayed(relayed) => relayed
+                .usage
+                .is_some_and(|usage| usage.output.is_some() || reserved.embeds),
             Answer::None | Answer::Unread => false,
         };
         for taken in &reserved.taken {
@@ -271,16 +276,17 @@ impl Reservation {
     pub(super) fn new(
         quotas: &Quotas,
         taken: Vec<Taken>,
-        input: Option<u64>,
+        (api, input): (Option<Api>, u64),
         budget: Option<Tokens>,
         told: Vec<(&'static str, String)>,
         now: Instant,
     ) -> Reservation {
         let covered = quotas.covered(&taken);
         Reservation {
-            counted: covered < u64::MAX && input.is_some(),
+            counted: covered < u64::MAX && api.is_some(),
+            embeds: api == Some(Api::Embeddings),
             taken,
-            input: input.unwrap_or_default(),
+            input,
             covered,
             budget,
             pieces: 0,
@@ -313,6 +319,7 @@ impl Reservation {
     fn used(&self, relayed: &Relayed) -> u64 {
         let input = relayed.usage.and_then(|usage| usage.input);
         let input = input.map_or(self.input, |input| input.0.into());
-        input.saturating_add(relayed.output.0.into())
+        let output = if self.embeds { 0 } else { relayed.output.0 };
+        input.saturating_add(output.into())
     }
 }
