@@ -64,10 +64,16 @@ async fn however_many_ask_at_once_not_one_token_more_is_admitted() {
             .iter()
             .partition(|answer| answer.starts_with("HTTP/1.1 200"));
         assert!(!good.is_empty() && !bad.is_empty());
-        for refused in bad {
+        for refused in &bad {
             assert!(refused.starts_with("HTTP/1.1 429"), "{refused}");
             assert!(header(refused, "retry-after").is_some(), "{refused}");
         }
+        let refused = async || {
+            let metrics = world.envoy.metrics().await.expect("metrics");
+            metrics.sum("junheng_quota_refused", &[("limit", "all")])
+        };
+        let all = bad.len() as f64;
+        eventually("counted", refused, |refused| *refused == all).await;
         assert_eq!(world.forwarded(), good.len() as u64);
         let used: u64 = good.into_iter().map(|answer| used(answer)).sum();
         assert!(used <= limit, "{used} of {limit}");
