@@ -9,7 +9,8 @@ use harness::{artifact, front};
 /// Accept or refuse a configuration exactly as the artifact does.
 ///
 /// Builds the artifact, starts it in the harness with the configuration, and says what it says. Exits
-/// with 0 if the artifact accepts, with 1 if it refuses; Envoy would refuse to start with the same text.
+/// with 0 if the artifact accepts, with 1 if it refuses; Envoy would refuse to start with the same text. In a
+/// bootstrap the clusters that the configuration names have to be there, too, which Envoy would not say.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -29,6 +30,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let module = front::module(&artifact::build()?)?;
     match front::check(&module, &config) {
         Ok(()) => {
+            let missing = config.missing_clusters();
+            if !missing.is_empty() {
+                missing.iter().for_each(|error| eprintln!("{error}"));
+                return Ok(ExitCode::FAILURE);
+            }
             println!("{}: accepted", args.config.display());
             Ok(ExitCode::SUCCESS)
         }

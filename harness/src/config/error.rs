@@ -57,6 +57,18 @@ pub enum Error {
         /// What is there.
         found: String,
     },
+    /// A cluster that the bootstrap does not have.
+    #[error("{file}: {place}: the bootstrap has no cluster {found:?}; it has {known}")]
+    Cluster {
+        /// The file.
+        file: PathBuf,
+        /// The path inside the plugin configuration.
+        place: String,
+        /// The name.
+        found: String,
+        /// Those that there are.
+        known: String,
+    },
     /// The bootstrap cannot be used.
     #[error("{file}: {error}")]
     Bootstrap {

@@ -8,6 +8,7 @@
 //! as JSON (`MessageUtil::anyToBytes`), which no module that reads JSON survives, so it is refused
 //! here with the remedy, where Envoy would have the module fail on bytes that nobody wrote.
 
+mod clusters;
 mod error;
 mod plugin;
 

@@ -166,6 +166,18 @@ impl Bootstrap {
         &mut self.root
     }
 
+    /// The names of its clusters; `None` where more of them come from elsewhere (CDS).
+    pub fn cluster_names(&self) -> Option<Vec<String>> {
+        if self.root.pointer("/dynamic_resources/cds_config").is_some() {
+            return None;
+        }
+        let clusters = self.root.pointer(CLUSTERS)?.as_array()?;
+        let names = clusters
+            .iter()
+            .filter_map(|cluster| cluster["name"].as_str());
+        Some(names.map(str::to_owned).collect())
+    }
+
     /// The bootstrap as JSON, which Envoy reads from a file named `*.json`.
     pub fn to_json(&self) -> String {
         self.root.to_string()
