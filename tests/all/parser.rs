@@ -149,7 +149,18 @@ fn serde_reading(api: Api, body: &[u8], facts: &Facts) -> Result<(), String> {
         Api::Embeddings | Api::Responses | Api::Messages => &[],
     };
     let counts = counts.iter().filter_map(|name| value[*name].as_u64());
-    let answers = counts.max().unwrap_or(1).max(1);
+    let prompts = match (api, &value["prompt"]) {
+        (Api::Completions, Value::Array(items)) => {
+            items.iter().filter(|item| !item.is_number()).count().max(1)
+        }
+        _ => 1,
+    };
+    let answers = counts
+        .max()
+        .unwrap_or(1)
+        .max(1)
+        .saturating_mul(prompts as u64);
+    let answers = answers.min(u32::MAX.into());
     let theirs = (value["model"].clone(), streamed, bound, answers);
     if ours != theirs || place != theirs.0 {
         return Err(format!("{ours:?} is to serde_json {theirs:?}"));

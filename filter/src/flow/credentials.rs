@@ -74,7 +74,7 @@ fn by_signature(
     let mut fault = Fault::Full;
     update(
         host,
-        &table_key(tables, table),
+        &table_key(tables, &signed.key, table),
         |_, bytes| match nonces::remember(bytes, signed.mark, signed.until, now) {
             Ok(bytes) => Some((bytes, ())),
             Err(refused) => {
@@ -89,16 +89,23 @@ fn by_signature(
 
 /// Makes the tables of nonces, where signatures are checked.
 pub(super) fn prepare<S: Store + ?Sized>(config: &Identity, store: &mut S) {
-    let tables = config.signatures.as_ref().map_or(0, tables);
-    (0..tables).for_each(|table| store.create(&table_key(tables, table), &nonces::EMPTY));
+    if let Some(config) = &config.signatures {
+        let tables = tables(config);
+        for key in &config.keys {
+            (0..tables)
+                .for_each(|table| store.create(&table_key(tables, &key.id, table), &nonces::EMPTY));
+        }
+    }
 }
 
-/// How many tables there are: each of so many slots that those of all are what was asked for.
+/// How many tables each key has, so that whoever signs much fills nobody else's: of so many slots that those of all keys are
+/// what was asked for, or a few more.
 fn tables(config: &Signatures) -> u64 {
-    config.nonces.div_ceil(nonces::SLOTS) as u64
+    let each = config.nonces.div_ceil(config.keys.len().max(1));
+    each.div_ceil(nonces::SLOTS) as u64
 }
 
 /// Tables of another number hold other nonces each, so their number is a part of the name.
-fn table_key(tables: u64, table: u64) -> String {
-    format!("junheng/nonces/{tables}/{table}")
+fn table_key(tables: u64, key: &str, table: u64) -> String {
+    format!("junheng/nonces/{tables}/{key}/{table}")
 }

@@ -34,6 +34,8 @@ pub const SKEW: u64 = 300;
 pub struct Signed {
     /// Whose secret made it.
     pub tenant: String,
+    /// Which secret that was: its name.
+    pub key: String,
     /// What it says of the body.
     pub body: Owed,
     /// Stands for its key and nonce: no other request of the window may have the same.
@@ -94,6 +96,7 @@ pub fn verify(config: &Signatures, headers: &Headers, now: UnixTime) -> Result<S
     let digest = covers("content-digest").then(|| digest(headers).ok_or(Fault::Malformed));
     Ok(Signed {
         tenant: key.tenant.clone(),
+        key: key.id.clone(),
         body: Owed(digest.transpose()?),
         mark: mark(&input),
         until: UnixTime(created.0.saturating_add(SKEW)),

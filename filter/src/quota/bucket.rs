@@ -171,6 +171,12 @@ impl Bucket {
         held.is_some_and(|held| *held >= hold.cost)
     }
 
+    /// `hold` as one that this bucket knows no more: it was taken from another.
+    pub fn forgotten(&self, hold: Hold) -> Hold {
+        let generation = self.generation.wrapping_sub(2);
+        Hold { generation, ..hold }
+    }
+
     /// Forgets the holds that are too old, or have drained.
     #[inline(never)]
     fn aged(&self, rate: &Rate, now: Instant) -> Bucket {

@@ -190,11 +190,12 @@ impl Table {
             rates,
             (key, place, &holds),
             now,
-            &mut |budget, bucket, rate| {
+            &mut |budget, bucket, rate, ours| {
                 let (Some(hold), Some(more)) = (grown.get_mut(budget), more.get(budget)) else {
                     return bucket;
                 };
-                let (bucket, renewed) = bucket.grow(rate, now, *hold, *more);
+                let held = if ours { *hold } else { bucket.forgotten(*hold) };
+                let (bucket, renewed) = bucket.grow(rate, now, held, *more);
                 *hold = renewed;
                 bucket
             },
@@ -216,16 +217,19 @@ impl Table {
             rates,
             (key, place, &holds),
             now,
-            &mut |budget, bucket: Bucket, rate| match (holds.get(budget), used.get(budget)) {
-                (Some(hold), Some(used)) => bucket.settle(rate, now, *hold, *used),
-                _ => bucket,
+            &mut |budget, bucket: Bucket, rate, ours| {
+                let (Some(hold), Some(used)) = (holds.get(budget), used.get(budget)) else {
+                    return bucket;
+                };
+                let held = if ours { *hold } else { bucket.forgotten(*hold) };
+                bucket.settle(rate, now, held, *used)
             },
         );
         set
     }
 
-    /// Steps the buckets in which something is held. If the place has gone to another caller, all that was held has
-    /// drained; what is charged beyond it goes where the caller is now.
+    /// Steps the buckets in which something is held, telling whether it is there. If the place has gone to another caller, all
+    /// that was held has drained; what is charged beyond it goes where the caller is now.
     #[inline(never)]
     fn step(
         &self,
@@ -233,7 +237,7 @@ impl Table {
         rates: &Rates,
         (key, place, holds): (Key, Place, &Holds),
         now: Instant,
-        step: &mut dyn FnMut(usize, Bucket, &Rate) -> Bucket,
+        step: &mut dyn FnMut(usize, Bucket, &Rate, bool) -> Bucket,
     ) -> (Vec<u8>, Place) {
         let mut set = self.read(set);
         let kept = slot(&set, place, key).buckets;
@@ -245,7 +249,7 @@ impl Table {
         let mut slot = slot(&set, place, key);
         for ((budget, bucket), rate) in slot.buckets.iter_mut().enumerate().zip(rates) {
             if let Some(rate) = rate {
-                *bucket = step(budget, *bucket, rate);
+                *bucket = step(budget, *bucket, rate, ours);
             }
         }
         write(&mut set, place, &slot);

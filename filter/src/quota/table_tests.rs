@@ -133,3 +133,22 @@ fn a_value_of_another_shape_is_an_empty_one() {
     let (_, reserved) = table.reserve(b"what?", &rates(Some(5), None), Key(3), &[1, 0], START);
     assert!(reserved.outcome.is_ok());
 }
+
+/// Its way has gone to another caller, and the caller has another by now, with a reservation of its own there.
+#[test]
+fn a_hold_that_has_drained_wins_no_refund_in_another_bucket() {
+    let rate = Rate::of(&Budget {
+        limit: 100,
+        per: Duration::from_secs(1),
+        burst: 100,
+        lease: 0,
+    });
+    let mut kept = Kept::new(Table::of(8), [None, Some(rate)]);
+    let later = START.after(Duration::from_secs(1));
+    let first = kept.reserve(1, [1, 100], START).outcome.unwrap();
+    kept.reserve(2, [1, 100], later).outcome.unwrap();
+    kept.reserve(1, [1, 100], later).outcome.unwrap();
+    assert!(kept.reserve(1, [1, 100], later).outcome.is_err());
+    kept.settle(1, first, [0, 0], later);
+    assert!(kept.reserve(1, [1, 100], later).outcome.is_err());
+}

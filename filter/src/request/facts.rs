@@ -46,7 +46,7 @@ pub struct Facts {
     pub stream_options: Option<Range<usize>>,
     /// The most tokens it lets the model answer, if it says; of each answer, where it asks for more.
     pub max_output: Option<Tokens>,
-    /// How many answers it asks for; 1 if it does not say.
+    /// How many answers it asks for: so many as it says, 1 if it does not, to each of its prompts.
     pub answers: u32,
     /// A hash of the beginning of its prompt; see [`Limits::prefix_bytes`].
     pub prompt_key: u64,
@@ -85,6 +85,7 @@ pub fn read(api: Api, body: &[u8], limits: &Limits) -> Result<Facts, Error> {
         bound: None,
         second_bound: None,
         answers: 1,
+        prompts: 0,
     };
     if reader.scan.kind()? != Kind::Object {
         return Err(Error::NotAnObject);
@@ -106,6 +107,7 @@ struct Reader<'a> {
     bound: Option<u32>,
     second_bound: Option<u32>,
     answers: u32,
+    prompts: u32,
 }
 
 impl<'a> Reader<'a> {
@@ -123,7 +125,10 @@ impl<'a> Reader<'a> {
             stream: self.stream,
             stream_options: self.stream_options,
             max_output: bound.map(Tokens),
-            answers: self.answers,
+            answers: match api {
+                Api::Completions => self.answers.saturating_mul(self.prompts.max(1)),
+                _ => self.answers,
+            },
             prompt_key: self.prefix.key(),
         })
     }
@@ -278,12 +283,18 @@ impl<'a> Reader<'a> {
         match kind {
             Kind::String => self.text(),
             Kind::Array => self.items(|reader| match reader.scan.kind()? {
-                Kind::String => reader.text(),
+                Kind::String => {
+                    reader.prompts = reader.prompts.saturating_add(1);
+                    reader.text()
+                }
                 Kind::Number => reader.token(),
-                Kind::Array => reader.items(|reader| match reader.scan.kind()? {
-                    Kind::Number => reader.token(),
-                    _ => Err(Error::wrong_type("a token id")),
-                }),
+                Kind::Array => {
+                    reader.prompts = reader.prompts.saturating_add(1);
+                    reader.items(|reader| match reader.scan.kind()? {
+                        Kind::Number => reader.token(),
+                        _ => Err(Error::wrong_type("a token id")),
+                    })
+                }
                 _ => Err(Error::wrong_type(
                     "a string, a token id or an array of token ids",
                 )),

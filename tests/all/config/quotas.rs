@@ -81,6 +81,13 @@ fn a_mistake_in_a_limit_names_its_path_and_its_remedy() {
         (
             with(
                 "/quotas",
+                json!([{"name": "a", "requests": {"limit": 1, "per": "24h", "burst": 400}}]),
+            ),
+            "quotas[0].requests.burst: 400 come back in more than a year at this rate",
+        ),
+        (
+            with(
+                "/quotas",
                 json!([{"name": "a", "default_output": 500, "tokens": {"limit": 500, "per": "1s"}}]),
             ),
             "quotas[0].default_output: 500 is not below the burst of `tokens`, 500",

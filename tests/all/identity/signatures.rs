@@ -304,6 +304,7 @@ fn the_signers_that_are_shipped_sign(on: On) {
 }
 
 on_both! {
+    who_signs_much_shuts_out_nobody_else
     a_signature_shows_its_tenant
     a_request_is_signed_with_and_without_a_body
     nothing_that_is_covered_can_be_altered
@@ -312,4 +313,22 @@ on_both! {
     without_room_for_a_nonce_requests_are_refused
     a_signature_beats_a_key
     the_signers_that_are_shipped_sign
+}
+
+/// Nonces of signatures that are dated five minutes ahead are kept for ten.
+fn who_signs_much_shuts_out_nobody_else(on: On) {
+    let mut signatures = signatures();
+    signatures["nonces"] = json!(1024);
+    let proxy = &mut *proxy(on, &config(json!({"signatures": signatures})), 1);
+    let mut full = 0;
+    for n in 0..1_000 {
+        let sent = Request::new(&format!("a{n}")).with(|request| request.created = NOW + 300);
+        full += u32::from(sent.send(proxy) == "503 nonces_full");
+    }
+    assert!(full > 0);
+    for n in 0..100 {
+        let sent = Request::new(&format!("g{n}"));
+        let sent = sent.with(|request| request.key = ("globex-1", "f".repeat(32)));
+        assert_eq!(sent.send(proxy), "globex");
+    }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{INPUT, answer_using, ask, is_sent, number, text};
 use crate::on_both;
-use crate::scenario::{Asked, On, Proxy, Step, StreamId, pass, proxy};
+use crate::scenario::{Asked, On, Proxy, Step, StreamId, chat_bytes, pass, proxy};
 
 on_both! {
     a_request_is_held_until_it_is_granted
@@ -18,6 +18,9 @@ on_both! {
     a_limit_of_this_proxys_own_stands_before_the_question
     all_limits_of_a_request_are_one_question
     what_no_waiting_cures_is_not_asked
+    what_others_use_up_meanwhile_is_asked_for_as_well
+    tokens_that_are_estimated_anew_meanwhile_are_asked_for
+    who_finds_no_place_to_wait_is_refused
     what_was_not_used_goes_back
     what_was_used_beyond_is_reported
     what_a_limit_does_not_count_is_not_reported
@@ -199,9 +202,10 @@ fn what_is_granted_short_is_asked_for_again(on: On) {
         let (question, _) = question(proxy, 0);
         proxy.reply(0, &question, 200, &say(&question, &[1, 0, 9_000, 0, 1]));
     }
-    assert!(is_sent(&proxy.later(stream).expect("an end")));
+    let refused = proxy.later(stream).expect("an end").refused();
+    assert_eq!(refused.error("code"), "limit_unavailable");
     proxy.tick(0);
-    assert_eq!(proxy.metric("junheng.quota.team.unasked"), 1);
+    assert_eq!(proxy.metric("junheng.quota.team.unasked"), 0);
 }
 
 fn what_the_engine_refuses_is_refused_with_its_wait(on: On) {
@@ -295,6 +299,76 @@ fn what_no_waiting_cures_is_not_asked(on: On) {
     let told = |(name, _): &(String, String)| name.contains("ratelimit");
     assert!(!refused.headers.iter().any(told), "{refused:?}");
     assert!(asked(proxy, 0).is_empty());
+}
+
+/// Three requests of the one limit are on loan, and twenty wait for the other.
+fn what_others_use_up_meanwhile_is_asked_for_as_well(on: On) {
+    let quotas = json!([
+        {"name": "all", "scope": "fleet", "requests": {"limit": 100, "per": "1h", "lease": 3}},
+        {"name": "each", "key": ["tenant"], "scope": "fleet", "tokens": {"limit": 1000, "per": "1h", "lease": 0}},
+    ]);
+    let proxy = &mut *proxy(on, &config(quotas, webdis()), 1);
+    let open = |proxy: &mut dyn Proxy, tenant: u32| {
+        ask(proxy, 0, &[("x-tenant", &format!("t{tenant}"))], 10).0
+    };
+    let first = open(proxy, 0);
+    let (asked_first, _) = question(proxy, 0);
+    grant(proxy, 0, &asked_first, 96);
+    assert!(is_sent(&proxy.later(first).expect("an end")));
+    let streams: Vec<_> = (1..=20).map(|tenant| open(proxy, tenant)).collect();
+    for (question, lines) in asked(proxy, 0) {
+        assert_eq!(lines.len(), 2);
+        grant(proxy, 0, &question, 900);
+    }
+    for stream in streams {
+        assert!(is_sent(&proxy.later(stream).expect("an end")));
+    }
+    proxy.tick(0);
+    assert_eq!(proxy.metric("junheng.quota.all.unasked"), 0);
+}
+
+fn tokens_that_are_estimated_anew_meanwhile_are_asked_for(on: On) {
+    let mut config = tokens(10_000_000, 0);
+    config["pools"][0]["models"] = json!(["m"]);
+    let proxy = &mut *proxy(on, &config, 1);
+    let messages = json!([{"role": "user", "content": "word ".repeat(4000)}]);
+    let body = json!({"model": "m", "max_tokens": 100, "messages": messages}).to_string();
+    let open = |proxy: &mut dyn Proxy| {
+        let (stream, step) = chat_bytes(proxy, 0, body.as_bytes());
+        assert_eq!(step, Step::Held);
+        let (question, mut lines) = question(proxy, 0);
+        (stream, question, lines.remove(0).want)
+    };
+    let (first, asked_first, _) = open(proxy);
+    grant(proxy, 0, &asked_first, 9_000_000);
+    assert!(is_sent(&proxy.later(first).expect("an end")));
+    let (second, asked_second, want) = open(proxy);
+    // The first one's prompt was more than was estimated.
+    answer_using(proxy, first, 2 * want as u32, 100);
+    grant(proxy, 0, &asked_second, 9_000_000);
+    assert_eq!(proxy.later(second), None);
+    let (again, more) = question(proxy, 0);
+    assert!(more[0].want > want, "{more:?} after {want}");
+    grant(proxy, 0, &again, 9_000_000);
+    assert!(is_sent(&proxy.later(second).expect("an end")));
+    proxy.tick(0);
+    assert_eq!(proxy.metric("junheng.quota.team.unasked"), 0);
+}
+
+/// Also where those who waited have left: what they asked is still to be answered.
+fn who_finds_no_place_to_wait_is_refused(on: On) {
+    let proxy = &mut *proxy(on, &tokens(100_000_000, 0), 1);
+    for client in 0..1024 {
+        let stream = held(proxy, 0, 10);
+        if client % 2 == 0 {
+            proxy.close(stream);
+        }
+    }
+    let (_, step) = ask(proxy, 0, &[], 10);
+    assert_eq!(step.refused().error("code"), "limit_unavailable");
+    let first = asked(proxy, 0).swap_remove(1).0;
+    grant(proxy, 0, &first, 90_000);
+    held(proxy, 0, 10_000);
 }
 
 fn what_was_not_used_goes_back(on: On) {

@@ -10,6 +10,8 @@ use crate::config::{Budget, KeyPart, Quota};
 
 const PER: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 const UNITS: RangeInclusive<u32> = 1..=u32::MAX;
+/// A burst that takes longer to come back is a mistake, and a clock of nanoseconds has an end.
+const MOST_SECONDS: f64 = 366.0 * 86_400.0;
 /// What a chat's answer seldom exceeds.
 const DEFAULT_OUTPUT: u32 = 1024;
 /// A thousand sets of 860 bytes; a quarter of a gigabyte at the most.
@@ -113,9 +115,17 @@ fn budget(budget: &wire::Budget, leases: std::result::Result<(), &'static str>) 
         (Err(_), None) => 0,
         (Err(why), Some(_)) => return wrong(why).at("lease"),
     };
+    let per = duration(Some(&budget.per), PER, Duration::ZERO).at("per")?;
+    let full = per.as_secs_f64() * f64::from(burst) / f64::from(limit);
+    if full > MOST_SECONDS {
+        return wrong(format!(
+            "{burst} come back in more than a year at this rate; give less, or a higher `limit`"
+        ))
+        .at("burst");
+    }
     Ok(Budget {
         limit,
-        per: duration(Some(&budget.per), PER, Duration::ZERO).at("per")?,
+        per,
         burst,
         lease,
     })

@@ -32,6 +32,8 @@ pub(super) struct Fleet {
     marks: u64,
     /// The engine has failed: nobody asks it before.
     rests_until: Option<Instant>,
+    /// Whether the configuration has been replaced.
+    retired: bool,
     counters: [Counter; 2],
 }
 
@@ -61,6 +63,8 @@ pub(super) struct Need {
     pub(super) shared: Shared,
 }
 
+/// A worker has no more questions under way.
+const MOST_UNDER_WAY: usize = 1024;
 /// An engine that has failed is left alone for so long.
 const REST: Duration = Duration::from_secs(1);
 
@@ -75,6 +79,7 @@ impl Fleet {
             asked: 0,
             marks: rng.bits(),
             rests_until: None,
+            retired: false,
             counters: names.map(|name| Counter::define(host, name)),
         }
     }
@@ -83,9 +88,14 @@ impl Fleet {
         self.counters.iter_mut()
     }
 
-    /// Whether a request may be held for an answer.
-    pub(super) fn may_ask(&self, now: Instant) -> bool {
-        !self.room.is_full() && self.rests_until.is_none_or(|until| now >= until)
+    /// Whether nobody asks the engine: it has failed, or this configuration is no longer in force.
+    pub(super) fn rests(&self, now: Instant) -> bool {
+        self.retired || self.rests_until.is_some_and(|until| now < until)
+    }
+
+    /// Whether no more requests can be held. Questions of clients who have left count, too.
+    pub(super) fn is_full(&self) -> bool {
+        self.room.is_full() || self.questions.len() >= MOST_UNDER_WAY
     }
 
     /// Asks for what `stream` needs, and holds it.
@@ -196,6 +206,7 @@ impl Fleet {
 
     /// No answer will come any more.
     pub(super) fn give_up(&mut self) {
+        self.retired = true;
         self.room.wake_all(&Answer::Failed);
     }
 

@@ -113,10 +113,11 @@ fn ask(
             Err(Stopped::At(gate, budget, why))
         }
         // What was granted may be too little by now, as the estimate of its tokens has become another.
-        None | Some(EngineAnswer::Granted)
-            if wanted.questions < MOST_QUESTIONS && quotas.may_ask(now) =>
-        {
+        None | Some(EngineAnswer::Granted) if !quotas.rests(now) => {
             look(gates, now, host)?;
+            if wanted.questions >= MOST_QUESTIONS || quotas.is_full() {
+                return Err(Stopped::Unknown);
+            }
             quotas.ask(wanted.stream, &needs, config, now);
             Err(Stopped::Waits)
         }
@@ -139,9 +140,10 @@ fn budget(gates: &[Gate<'_>], input: u64) -> Option<Tokens> {
     Some(Tokens(u32::try_from(least).unwrap_or(u32::MAX)))
 }
 
-/// What has to be asked for. A cost that no waiting makes fit is not.
+/// What has to be asked for: all that the request needs of the fleet's, as soon as any of it is not on loan, for what is
+/// may be gone when the answer comes. A cost that no waiting makes fit is not asked for.
 fn needs(quotas: &Quotas, gates: &[Gate<'_>]) -> Result<Vec<Need>, Stopped> {
-    let mut needs = Vec::new();
+    let (mut needs, mut lacks) = (Vec::new(), false);
     for (index, gate) in gates.iter().enumerate() {
         let At::Fleet(id, shared) = &gate.at else {
             continue;
@@ -153,14 +155,16 @@ fn needs(quotas: &Quotas, gates: &[Gate<'_>]) -> Result<Vec<Need>, Stopped> {
             }
         }
         let fleet = quotas.fleet.as_ref();
-        if fleet.is_none_or(|fleet| !fleet.loans.covers(*id, &costs)) {
-            needs.push(Need {
-                id: *id,
-                costs,
-                leases: leases(gate.quota),
-                shared: Shared::clone(shared),
-            });
-        }
+        lacks |= fleet.is_none_or(|fleet| !fleet.loans.covers(*id, &costs));
+        needs.push(Need {
+            id: *id,
+            costs,
+            leases: leases(gate.quota),
+            shared: Shared::clone(shared),
+        });
+    }
+    if !lacks {
+        needs.clear();
     }
     Ok(needs)
 }
@@ -279,8 +283,14 @@ fn here(gate: &Gate<'_>, slot: &Slot, look: Look, now: Instant, host: &mut dyn H
 }
 
 impl Quotas {
-    fn may_ask(&self, now: Instant) -> bool {
-        self.fleet.as_ref().is_some_and(|fleet| fleet.may_ask(now))
+    /// Whether nobody asks the engine at the moment.
+    fn rests(&self, now: Instant) -> bool {
+        self.fleet.as_ref().is_none_or(|fleet| fleet.rests(now))
+    }
+
+    /// Whether no more requests can be held.
+    fn is_full(&self) -> bool {
+        self.fleet.as_ref().is_none_or(|fleet| fleet.is_full())
     }
 
     fn ask(&mut self, stream: u32, needs: &[Need], config: &Config, now: Instant) {
@@ -301,6 +311,7 @@ impl Quotas {
                 id,
                 shared: Shared::clone(shared),
                 settled: 0,
+                at: now,
             },
         };
         Ok((taken, left))

@@ -2,7 +2,7 @@
 
 use crate::answer::Relayed;
 use crate::ports::Host;
-use crate::quota::fleet::{LoanId, Shared};
+use crate::quota::fleet::{HALF_TERM, LoanId, Shared};
 use crate::quota::{Costs, Holds, Key, Place, RENEWAL};
 use crate::request::Api;
 use crate::values::clock::Instant;
@@ -53,6 +53,8 @@ pub(super) enum Source {
         shared: Shared,
         /// So many tokens, beyond what was reserved, are charged already.
         settled: u64,
+        /// When it was taken.
+        at: Instant,
     },
 }
 
@@ -154,9 +156,12 @@ pub(in crate::flow) fn charge(
                 id,
                 shared,
                 settled,
+                ..
             } => {
                 if let Some(fleet) = &mut quotas.fleet {
-                    fleet.loans.settle(*id, &[0, 0], &[0, beyond], shared, now);
+                    fleet
+                        .loans
+                        .settle(*id, (&[0, 0], &[0, beyond]), shared, (now, now));
                     *settled = settled.saturating_add(beyond);
                     let [_, tokens] = &mut taken.holds;
                     tokens.cost = tokens.cost.saturating_add(beyond);
@@ -257,15 +262,21 @@ impl Limit {
                 id,
                 shared,
                 settled,
+                at,
             } => {
                 let [requests, tokens] = taken.holds.map(|hold| hold.cost);
                 let [used_requests, used_tokens] = counted(&self.rates, *used);
                 // What was charged as it passed is over, unless the answer's end says that it was less.
                 let tokens = tokens.saturating_sub((*settled).min(used_tokens));
                 let used_tokens = used_tokens.saturating_sub(*settled);
+                // The engine may have taken it for used by then.
+                let late = now.since(*at) >= HALF_TERM;
+                let least = |used: u64, cost: u64| if late { used.max(cost) } else { used };
+                let used_requests = least(used_requests, requests);
+                let used_tokens = least(used_tokens, tokens);
                 if let Some(fleet) = fleet {
                     let (costs, used) = ([requests, tokens], [used_requests, used_tokens]);
-                    fleet.loans.settle(*id, &costs, &used, shared, now);
+                    fleet.loans.settle(*id, (&costs, &used), shared, (*at, now));
                 }
             }
         }

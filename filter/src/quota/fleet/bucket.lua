@@ -1,6 +1,6 @@
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1e6
-local term, most = 300, 1e14
+local term, most = 3600, 1e14
 local buckets, fit = {}, true
 for i, key in ipairs(KEYS) do
   local at = 7 * (i - 1)
@@ -16,7 +16,9 @@ for i, key in ipairs(KEYS) do
   local drained = math.max(0, now - last) * b.rate
   b.taken = math.max(0, b.taken - drained)
   b.paid = math.max(0, b.paid - drained)
-  if b.taken == 0 or now - since >= 2 * term then
+  if b.young + b.old == 0 then
+    since = now
+  elseif now - since >= 2 * term then
     b.paid = b.paid + b.young + b.old
     b.young, b.old, since = 0, 0, now
   elseif now - since >= term then
@@ -46,9 +48,13 @@ for i, key in ipairs(KEYS) do
     granted = b.want + math.min(b.ahead, math.max(0, math.floor(b.burst - b.taken - b.want)))
     b.taken, b.young = b.taken + granted, b.young + granted
   end
-  if b.taken > 0 then
+  local lasts = b.taken / b.rate
+  if b.young + b.old > 0 then
+    lasts = math.max(lasts, b.since + 2 * term - now)
+  end
+  if lasts > 0 then
     local state = struct.pack('<dddddd', now, b.since, b.taken, b.paid, b.young, b.old)
-    redis.call('SET', key, state, 'PX', math.min(most, math.ceil(1000 * b.taken / b.rate) + 1))
+    redis.call('SET', key, state, 'PX', math.min(most, math.ceil(1000 * lasts) + 1))
   else
     redis.call('DEL', key)
   end

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::{Line, Shared};
+use super::{HALF_TERM, Line, Shared};
 use crate::quota::{BUDGETS, Costs, Key, Left};
 use crate::values::clock::Instant;
 
@@ -40,13 +40,15 @@ struct Loan {
     left: [Option<Left>; BUDGETS],
     shared: Shared,
     touched: Instant,
+    /// When the oldest of it was taken.
+    since: Instant,
 }
 
 /// A worker has no more loans than this, of some 200 bytes each.
 const MOST: usize = 4096;
 /// No more are reported at once.
 const MOST_LINES: usize = 128;
-/// What nobody has touched for so long goes back.
+/// What nobody has touched for so long goes back; and all of it at half its term, so that no unit of it is older.
 const IDLE: Duration = Duration::from_secs(5);
 
 impl Loans {
@@ -89,14 +91,14 @@ impl Loans {
         left
     }
 
-    /// A request has ended, for which `costs` were taken: so much of each it `used`.
+    /// A request has ended for which `costs` were taken at `taken`: so much of each it `used`. What it leaves is free for
+    /// the next one; but of a loan that has gone back meanwhile it follows that.
     pub fn settle(
         &mut self,
         id: LoanId,
-        costs: &Costs,
-        used: &Costs,
+        (costs, used): (&Costs, &Costs),
         shared: &Shared,
-        now: Instant,
+        (taken, now): (Instant, Instant),
     ) {
         let Some(loan) = self.make(id, shared, now) else {
             return;
@@ -107,7 +109,10 @@ impl Loans {
             };
             // What it used beyond what it had taken comes from what is free, as far as that goes.
             let beyond = used.saturating_sub(*cost);
-            if let Some(free) = loan.free.get_mut(budget) {
+            if loan.since > taken && beyond == 0 {
+                add(&mut loan.released, budget, *cost);
+                add(&mut loan.used, budget, *used);
+            } else if let Some(free) = loan.free.get_mut(budget) {
                 let covered = beyond.min(*free);
                 *free = free.saturating_sub(covered);
                 *free = free.saturating_add(cost.saturating_sub(*used));
@@ -168,7 +173,7 @@ impl Loans {
                 kept.push(loan);
                 continue;
             }
-            let idle = now.since(loan.touched) >= IDLE;
+            let idle = now.since(loan.touched) >= IDLE || now.since(loan.since) >= HALF_TERM;
             for budget in 0..BUDGETS {
                 let most = if idle {
                     0
@@ -210,6 +215,7 @@ impl Loans {
                 left: [None; BUDGETS],
                 shared: Shared::clone(shared),
                 touched: now,
+                since: now,
             };
             self.loans.insert(place, loan);
         }
@@ -242,14 +248,14 @@ impl Loan {
         (take(&mut self.released), take(&mut self.used))
     }
 
-    /// The report of what is free beyond `most`, if there is any, or of what was used beyond what had been taken;
-    /// of anything, if `all`.
+    /// The report of what is free beyond `most`, if there is any, or of what was not used just as it had been taken; of
+    /// anything, if `all`.
     fn surplus(&mut self, budget: usize, most: u64, all: bool) -> Option<Line> {
         let at = |costs: &Costs| costs.get(budget).copied().unwrap_or_default();
         let surplus = at(&self.free).saturating_sub(most);
-        let beyond = at(&self.used) > at(&self.released);
+        let uneven = at(&self.used) != at(&self.released);
         let used = all && at(&self.used) > 0;
-        if surplus == 0 && !beyond && !used {
+        if surplus == 0 && !uneven && !used {
             return None;
         }
         if let Some(free) = self.free.get_mut(budget) {

@@ -48,7 +48,7 @@ fn what_is_not_used_is_free_for_the_next_request() {
     Engine::default().lend(&mut loans, 1, 100, at(0));
     assert!(loans.take(id(1), &[0, 100], at(0)).is_some());
     assert!(!loans.covers(id(1), &[0, 1]));
-    loans.settle(id(1), &[0, 100], &[0, 30], &nothing(), at(0));
+    loans.settle(id(1), (&[0, 100], &[0, 30]), &nothing(), (at(0), at(0)));
     assert!(loans.covers(id(1), &[0, 70]));
     assert!(!loans.covers(id(1), &[0, 71]));
     assert!(!loans.covers(id(2), &[0, 1]));
@@ -60,7 +60,7 @@ fn what_is_more_than_a_lease_goes_back_at_once_and_the_rest_when_it_is_idle() {
     let mut loans = Loans::default();
     Engine::default().lend(&mut loans, 1, 100, at(0));
     assert!(loans.take(id(1), &[0, 100], at(0)).is_some());
-    loans.settle(id(1), &[0, 100], &[0, 30], &nothing(), at(0));
+    loans.settle(id(1), (&[0, 100], &[0, 30]), &nothing(), (at(0), at(0)));
     let lines = loans.due(&|_, _| 20, at(50));
     let told: Vec<_> = lines
         .iter()
@@ -82,7 +82,7 @@ fn what_was_used_beyond_is_told_at_once_and_again_if_nobody_heard_it() {
     let mut loans = Loans::default();
     Engine::default().lend(&mut loans, 1, 10, at(0));
     assert!(loans.take(id(1), &[0, 10], at(0)).is_some());
-    loans.settle(id(1), &[0, 10], &[0, 25], &nothing(), at(0));
+    loans.settle(id(1), (&[0, 10], &[0, 25]), &nothing(), (at(0), at(0)));
     let lines = loans.due(&|_, _| 100, at(50));
     assert_eq!((lines[0].released, lines[0].used), (10, 25));
     loans.on_unreported(&lines[0], at(60));
@@ -108,6 +108,31 @@ fn the_one_that_was_touched_least_lately_makes_room_and_is_reported() {
 }
 
 #[test]
+fn what_comes_back_after_its_loan_follows_it() {
+    let mut loans = Loans::default();
+    Engine::default().lend(&mut loans, 1, 100, at(0));
+    assert!(loans.take(id(1), &[0, 90], at(0)).is_some());
+    let lines = loans.due(&|_, _| 50, at(5_000));
+    assert_eq!((lines[0].released, lines[0].used), (10, 0));
+    loans.settle(id(1), (&[0, 90], &[0, 30]), &nothing(), (at(0), at(6_000)));
+    assert!(!loans.covers(id(1), &[0, 1]));
+    let lines = loans.due(&|_, _| 50, at(6_000));
+    assert_eq!((lines[0].released, lines[0].used), (90, 30));
+}
+
+#[test]
+fn nothing_lies_on_loan_longer_than_half_its_term() {
+    let mut loans = Loans::default();
+    Engine::default().lend(&mut loans, 1, 100, at(0));
+    for second in (0..1_800).step_by(4) {
+        assert!(loans.take(id(1), &[0, 0], at(second * 1_000)).is_some());
+        assert!(loans.due(&|_, _| 100, at(second * 1_000)).is_empty());
+    }
+    let lines = loans.due(&|_, _| 100, at(1_800_000));
+    assert_eq!((lines[0].released, lines[0].used), (100, 0));
+}
+
+#[test]
 fn strangers_hold_no_more_memory_than_there_is_room_for() {
     let mut loans = Loans::default();
     for key in 0..3 * MOST as u128 {
@@ -122,7 +147,7 @@ proptest! {
     /// used is told, and nothing stays lent.
     #[test]
     fn the_books_agree_in_the_end(
-        steps in prop::collection::vec((0u128..3, 0u64..50, 0u64..80, 0u64..3000), 1..60),
+        steps in prop::collection::vec((0u128..3, 0u64..50, 0u64..80, 0u64..8000), 1..60),
     ) {
         let (mut loans, mut engine) = (Loans::default(), Engine::default());
         let (mut now, mut used_in_all) = (0, 0);
@@ -133,20 +158,21 @@ proptest! {
                 engine.lend(&mut loans, key, cost, at(now));
             }
             prop_assert!(loans.take(id(key), &[0, cost], at(now)).is_some());
-            running.push((key, cost, used));
+            running.push((key, cost, used, now));
             if running.len() > 2 {
-                let (key, cost, used) = running.remove(0);
-                loans.settle(id(key), &[0, cost], &[0, used], &nothing(), at(now));
+                let (key, cost, used, taken) = running.remove(0);
+                loans.settle(id(key), (&[0, cost], &[0, used]), &nothing(), (at(taken), at(now)));
                 used_in_all += used as i64;
             }
             for line in loans.due(&|_, _| 10, at(now)) {
                 engine.report(&line);
             }
         }
-        for (key, cost, used) in running {
-            loans.settle(id(key), &[0, cost], &[0, used], &nothing(), at(now));
+        for (key, cost, used, taken) in running {
+            loans.settle(id(key), (&[0, cost], &[0, used]), &nothing(), (at(taken), at(now)));
             used_in_all += used as i64;
         }
+        prop_assert!(now < 1_800_000);
         for line in loans.due(&|_, _| 0, at(now + 5000)) {
             engine.report(&line);
         }

@@ -62,6 +62,10 @@ pub struct Named<'a> {
     pub rate: Rate,
 }
 
+/// Redis knows for an hour at least what is on loan. Nothing lies on loan longer than half of that before a request takes it,
+/// and of a request that takes longer than the other half nothing goes back: it counts as used.
+pub const HALF_TERM: Duration = Duration::from_secs(1800);
+
 /// A time in microseconds, as engines tell it.
 const fn micros(micros: u64) -> Duration {
     Duration::from_micros(micros)

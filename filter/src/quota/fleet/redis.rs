@@ -3,7 +3,11 @@
 //! The script does in Redis' Lua, with its doubles and its clock, what [`super::super::Bucket`] does here: levels of what is taken and
 //! paid, holds in two generations, nothing given back that has drained. First it takes in what is released and used of each
 //! budget, then it sees whether all of what is wanted fits, and takes all of it or nothing. A bucket is one value, which
-//! ends when it is full. (Redis from 5 on: a script that reads the clock is replicated by its effects.)
+//! ends when it is full and nothing of it is on loan.
+//!
+//! A bucket here forgets holds that have drained, as each says which generation it is of. Reports of loans do not, so there all
+//! holds are kept for an hour to two ([`super::HALF_TERM`]), and whoever reports first finds drained what has drained, be it his or
+//! another's: refunds may come later than they would here, never sooner. (Redis from 5 on: a script that reads the clock is replicated by its effects.)
 //!
 //! webdis takes a command as `EVAL/script/number of keys/key…/argument…` in a body, each part percent-encoded, and
 //! answers `{"EVAL":[…]}`: here the question's own mark, then five integers a budget, times in microseconds. The mark is

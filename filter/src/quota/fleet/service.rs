@@ -13,6 +13,8 @@ use super::{Line, Named, Told};
 use crate::quota::{Left, Refused};
 use crate::values::protobuf::{Fields, Value, put_bytes, put_varint};
 
+/// No limit takes longer to be whole again.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 /// The wait that is told where the service tells none.
 const WAIT: Duration = Duration::from_secs(1);
 
@@ -54,6 +56,7 @@ pub fn read(answer: &[u8], lines: &[Line]) -> Option<Vec<Told>> {
         // Where it does not say which, it is all of them.
         let this = over && (!refused || status.is_some_and(|status| status.over));
         let reset = status.and_then(|status| status.reset);
+        let reset = reset.filter(|reset| !reset.is_zero());
         Told {
             granted: match (this, over) {
                 (true, _) => Err(Refused::After(reset.unwrap_or(WAIT))),
@@ -136,7 +139,9 @@ impl Status {
             match field.ok()? {
                 (1, Value::Varint(code)) => status.over = code == OVER_LIMIT,
                 (2, Value::Bytes(_)) => limited = true,
-                (3, Value::Varint(remaining)) => status.remaining = Some(remaining),
+                (3, Value::Varint(remaining)) => {
+                    status.remaining = Some(remaining.min(u32::MAX.into()));
+                }
                 (4, Value::Bytes(reset)) => status.reset = Some(duration(reset)?),
                 _ => {}
             }
@@ -159,7 +164,9 @@ fn duration(message: &[u8]) -> Option<Duration> {
             _ => {}
         }
     }
-    Some(Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanos)))
+    // Negative ones are very large, read so; both are none of a limit's.
+    let time = Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanos));
+    Some(time).filter(|time| *time <= LONGEST)
 }
 
 fn framed(message: &[u8]) -> Vec<u8> {
