@@ -55,8 +55,10 @@ pub(in crate::flow) enum Answer {
     Failed,
 }
 
-/// What of a limit a request needs and has not on loan.
+/// What a request needs of a limit.
 pub(super) struct Need {
+    /// Whether that is more than is on loan.
+    pub(super) lacks: bool,
     pub(super) id: LoanId,
     pub(super) costs: Costs,
     pub(super) leases: Costs,

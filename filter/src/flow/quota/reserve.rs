@@ -143,7 +143,7 @@ fn budget(gates: &[Gate<'_>], input: u64) -> Option<Tokens> {
 /// What has to be asked for: all that the request needs of the fleet's, as soon as any of it is not on loan, for what is
 /// may be gone when the answer comes. A cost that no waiting makes fit is not asked for.
 fn needs(quotas: &Quotas, gates: &[Gate<'_>]) -> Result<Vec<Need>, Stopped> {
-    let (mut needs, mut lacks) = (Vec::new(), false);
+    let mut needs = Vec::new();
     for (index, gate) in gates.iter().enumerate() {
         let At::Fleet(id, shared) = &gate.at else {
             continue;
@@ -155,21 +155,21 @@ fn needs(quotas: &Quotas, gates: &[Gate<'_>]) -> Result<Vec<Need>, Stopped> {
             }
         }
         let fleet = quotas.fleet.as_ref();
-        lacks |= fleet.is_none_or(|fleet| !fleet.loans.covers(*id, &costs));
         needs.push(Need {
+            lacks: fleet.is_none_or(|fleet| !fleet.loans.covers(*id, &costs)),
             id: *id,
             costs,
             leases: leases(gate.quota),
             shared: Shared::clone(shared),
         });
     }
-    if !lacks {
+    if !needs.iter().any(|need| need.lacks) {
         needs.clear();
     }
     Ok(needs)
 }
 
-/// The engine does not answer: what `needs` it goes by the limit's `on_error`.
+/// The engine does not answer: the limits of which the request lacks what it `needs` go by their `on_error`.
 #[cold]
 fn fall_back(
     quotas: &mut Quotas,
@@ -179,7 +179,7 @@ fn fall_back(
     host: &mut dyn Host,
 ) -> Result<(), Stopped> {
     let needed = |gate: &Gate<'_>| match &gate.at {
-        At::Fleet(id, _) => needs.iter().any(|need| need.id == *id),
+        At::Fleet(id, _) => needs.iter().any(|need| need.id == *id && need.lacks),
         At::Here(_) => false,
     };
     for gate in gates.iter_mut().filter(|gate| needed(gate)) {

@@ -10,6 +10,7 @@ use crate::on_both;
 use crate::scenario::{On, Step, pass, proxy};
 
 on_both! {
+    what_is_on_loan_serves_without_an_engine
     without_an_answer_limits_go_by_their_on_error
     an_engine_that_failed_is_left_alone_for_a_second
     an_answer_that_never_comes_is_given_up
@@ -56,6 +57,30 @@ fn without_an_answer_limits_go_by_their_on_error(on: On) {
             assert_eq!(proxy.metric("junheng.quota_engine.failed"), 1);
             assert_eq!(proxy.metric("junheng.quota.team.unasked"), 2);
         }
+    }
+}
+
+fn what_is_on_loan_serves_without_an_engine(on: On) {
+    let quotas = json!([
+        {"name": "all", "scope": "fleet", "on_error": "deny", "requests": {"limit": 9, "per": "1h", "lease": 1}},
+        {"name": "each", "key": ["tenant"], "scope": "fleet", "on_error": "allow", "tokens": {"limit": 1000, "per": "1h", "lease": 0}},
+    ]);
+    let proxy = &mut *proxy(on, &config(quotas, webdis()), 1);
+    let first = held(proxy, 0, 10);
+    let (question, _) = question(proxy, 0);
+    grant(proxy, 0, &question, 7);
+    assert!(is_sent(&proxy.later(first).expect("an end")));
+    for (tenant, expected) in [("acme", true), ("globex", false)] {
+        let (stream, step) = ask(proxy, 0, &[("x-tenant", tenant)], 10);
+        let step = match step {
+            Step::Held => {
+                let (question, _) = super::question(proxy, 0);
+                proxy.reply(0, &question, 503, b"");
+                proxy.later(stream).expect("an end")
+            }
+            step => step,
+        };
+        assert_eq!(is_sent(&step), expected, "{tenant}");
     }
 }
 
