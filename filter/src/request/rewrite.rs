@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn only_the_model_changes() {
-        let body = r#" {"messages":[],"m\u006fdel" : "o\u006ce" ,"n":1e0}"#;
+        let body = r#" {"messages":[],"m\u006fdel" : "o\u006ce" ,"top_p":1e0}"#;
         let changes = Changes {
             model: Some("q\"w\\e\n\u{1}7b"),
             usage: true,
@@ -130,7 +130,7 @@ mod tests {
         let (changed, asks) = rewritten(Api::ChatCompletions, body, changes).unwrap();
         assert_eq!(
             changed,
-            r#" {"messages":[],"m\u006fdel" : "q\"w\\e\u000a\u00017b" ,"n":1e0}"#
+            r#" {"messages":[],"m\u006fdel" : "q\"w\\e\u000a\u00017b" ,"top_p":1e0}"#
         );
         assert!(!asks, "it does not stream");
         let facts = read(Api::ChatCompletions, changed.as_bytes(), &Limits::default());
