@@ -1,5 +1,6 @@
 //! The artifact `junheng.wasm`, built from the workspace this program was compiled in.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -76,16 +77,16 @@ fn cargo_build(what: &[&str]) -> Result<(), Error> {
     }
 }
 
-/// Adds the wasm target through rustup where the compiler has no standard library for it.
+/// Adds the wasm target through rustup where the compiler has no standard library for it. Of several that find it missing
+/// at once, tests above all, one adds it: rustup fails where it meets itself.
 fn ensure_target() -> Result<(), Error> {
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let libdir = Command::new(rustc)
-        .current_dir(workspace())
-        .args(["--print", "target-libdir", "--target", TARGET])
-        .output()
-        .map_err(|_| Error::NoTarget)?;
-    let libdir = String::from_utf8_lossy(&libdir.stdout).trim().to_owned();
-    if !libdir.is_empty() && Path::new(&libdir).is_dir() {
+    if has_target()? {
+        return Ok(());
+    }
+    let lock = target_dir().join("wasm-target.lock");
+    let lock_file = File::create(lock).map_err(|_| Error::NoTarget)?;
+    lock_file.lock().map_err(|_| Error::NoTarget)?;
+    if has_target()? {
         return Ok(());
     }
     let added = Command::new("rustup")
@@ -97,4 +98,15 @@ fn ensure_target() -> Result<(), Error> {
         Ok(status) if status.success() => Ok(()),
         _ => Err(Error::NoTarget),
     }
+}
+
+fn has_target() -> Result<bool, Error> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let libdir = Command::new(rustc)
+        .current_dir(workspace())
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output()
+        .map_err(|_| Error::NoTarget)?;
+    let libdir = String::from_utf8_lossy(&libdir.stdout).trim().to_owned();
+    Ok(!libdir.is_empty() && Path::new(&libdir).is_dir())
 }
