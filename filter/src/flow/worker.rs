@@ -144,7 +144,7 @@ impl Worker {
             errands.append(&mut bearers.errands);
         }
         if let Some(quotas) = &mut self.quotas {
-            quotas.on_tick(&config, now);
+            quotas.on_tick(&config, now, host);
             errands.append(&mut quotas.errands());
         }
         errands
@@ -264,12 +264,20 @@ impl Worker {
             member.end(self.configuration);
         }
         self.tell_counts(host);
+        self.store_settled(host);
     }
 
-    /// A stream has ended. Where no tick will come, what it counted is told at once.
+    /// A stream has ended. Where no tick will come, what it counted and settled is told at once.
     pub(super) fn on_stream_end(&mut self, host: &mut dyn Host) {
         if self.retired {
             self.tell_counts(host);
+            self.store_settled(host);
+        }
+    }
+
+    fn store_settled(&mut self, host: &mut dyn Host) {
+        if let Some(quotas) = &mut self.quotas {
+            quotas.store_settled(host.now(), host);
         }
     }
 

@@ -70,6 +70,15 @@ impl Wasm {
         }
     }
 
+    /// Puts `config` in force on all workers, and ends the last one, whose streams go on.
+    pub fn replace(&mut self, config: &Value) {
+        let last: Vec<_> = self.vms.iter().flatten().map(Vm::root).collect();
+        self.reload(config);
+        for (vm, root) in self.vms.iter_mut().flatten().zip(last) {
+            vm.retire(root).expect("no trap");
+        }
+    }
+
     /// All that the proxy keeps of what it was told: log lines, and metrics by their names.
     pub fn told(&self) -> String {
         format!("{:?} {:?}", self.host.logs(), self.host.metrics())

@@ -87,7 +87,7 @@ impl Quotas {
 }
 
 impl Gate<'_> {
-    /// Takes `costs` from what the store has, if it fits.
+    /// Takes `costs` from the set as it is, if it fits.
     pub(super) fn look(
         &self,
         slot: &Slot,
@@ -100,10 +100,17 @@ impl Gate<'_> {
 
     /// Takes the costs from the store, or learns why it cannot; `None` if the store never lets it through.
     #[cold]
-    pub(super) fn take(&self, slot: &Slot, now: Instant, host: &mut dyn Host) -> Option<Reserved> {
+    pub(super) fn take(
+        &self,
+        quotas: &Quotas,
+        slot: &Slot,
+        now: Instant,
+        host: &mut dyn Host,
+    ) -> Option<Reserved> {
         let mut last = None;
         let stored = persistently(host, &slot.set, &mut |set| {
-            let (set, reserved) = self.look(slot, set, &self.costs, now);
+            let set = quotas.settled(self.limit, &slot.set, set.to_vec(), now);
+            let (set, reserved) = self.look(slot, &set, &self.costs, now);
             last = Some(reserved);
             set
         });

@@ -15,6 +15,9 @@
 //! A limit of the whole fleet is taken from what this worker has on loan; where that is too little, the request is held and the
 //! engine asked ([`fleet`]).
 //!
+//! What was not used is there again for the same worker's next request, and for others on the tick ([`unsettled`]); what was used
+//! beyond the reservation is gone at once.
+//!
 //! What cannot be read of the store is refused: a limit that is not held is none. What cannot be written at the
 //! end stays charged as it was reserved.
 
@@ -24,6 +27,7 @@ mod key;
 mod reserve;
 mod settle;
 mod told;
+mod unsettled;
 
 use crate::config::{Config, OnError, Quota};
 use crate::ports::{Host, update};
@@ -44,11 +48,13 @@ use key::Secret;
 pub(super) use reserve::{Unreserved, reserve};
 pub(super) use settle::{Answer, Reservation, abandon, charge, on_response, settle};
 use told::Texts;
+use unsettled::Unsettled;
 
 /// The limits, as one worker knows them.
 pub(super) struct Quotas {
     limits: Vec<Limit>,
     secret: Secret,
+    unsettled: Unsettled,
     /// What there is of the fleet's, where any limit is.
     fleet: Option<Box<Fleet>>,
 }
@@ -93,6 +99,7 @@ impl Quotas {
         }
         Some(Box::new(Quotas {
             secret: Secret::agree(rng, host),
+            unsettled: Unsettled::default(),
             limits: config
                 .quotas
                 .iter()
@@ -114,7 +121,8 @@ impl Quotas {
     }
 
     /// Time has passed: what was used is told to whom it concerns.
-    pub(super) fn on_tick(&mut self, config: &Config, now: Instant) {
+    pub(super) fn on_tick(&mut self, config: &Config, now: Instant, host: &mut dyn Host) {
+        self.store_settled(now, host);
         if let Some(fleet) = &mut self.fleet {
             fleet.on_tick((config, &self.limits), now);
         }
@@ -157,7 +165,7 @@ impl Quotas {
         }
     }
 
-    /// No answer will come any more.
+    /// No tick and no answer will come any more.
     pub(super) fn give_up(&mut self) {
         if let Some(fleet) = &mut self.fleet {
             fleet.give_up();

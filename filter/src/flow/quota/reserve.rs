@@ -114,7 +114,7 @@ fn ask(
         }
         // What was granted may be too little by now, as the estimate of its tokens has become another.
         None | Some(EngineAnswer::Granted) if !quotas.rests(now) => {
-            look(gates, now, host)?;
+            look(quotas, gates, now, host)?;
             if wanted.questions >= MOST_QUESTIONS || quotas.is_full() {
                 return Err(Stopped::Unknown);
             }
@@ -207,7 +207,12 @@ fn fall_back(
 type Look = Option<(Option<Vec<u8>>, Version, Reserved)>;
 
 /// Looks at what all gates have room for here; nothing is written.
-fn look(gates: &[Gate<'_>], now: Instant, host: &mut dyn Host) -> Result<Vec<Look>, Stopped> {
+fn look(
+    quotas: &Quotas,
+    gates: &[Gate<'_>],
+    now: Instant,
+    host: &mut dyn Host,
+) -> Result<Vec<Look>, Stopped> {
     let mut looks = Vec::with_capacity(gates.len());
     let mut stopped = None;
     for (index, gate) in gates.iter().enumerate() {
@@ -216,7 +221,8 @@ fn look(gates: &[Gate<'_>], now: Instant, host: &mut dyn Host) -> Result<Vec<Loo
             continue;
         };
         let stored = host.load(&slot.set).ok_or(Stopped::Unknown)?;
-        let (set, reserved) = gate.look(slot, &stored.bytes, &gate.costs, now);
+        let settled = quotas.settled(gate.limit, &slot.set, stored.bytes, now);
+        let (set, reserved) = gate.look(slot, &settled, &gate.costs, now);
         if let Err((budget, why)) = reserved.outcome {
             stopped = Some(worse(stopped, (index, budget, why)));
         }
@@ -235,11 +241,11 @@ fn pass(
     now: Instant,
     host: &mut dyn Host,
 ) -> Result<Vec<Taken>, Stopped> {
-    let looks = look(gates, now, host)?;
+    let looks = look(quotas, gates, now, host)?;
     let mut taken = Vec::with_capacity(gates.len());
     for ((index, gate), look) in gates.iter_mut().enumerate().zip(looks) {
         let passed = match &gate.at {
-            At::Here(slot) => here(gate, slot, look, now, host),
+            At::Here(slot) => here(quotas, gate, slot, look, now, host),
             At::Fleet(id, shared) => quotas.borrow(gate, *id, shared, now),
         };
         match passed {
@@ -248,7 +254,7 @@ fn pass(
                 taken.push(took);
             }
             Err(why) => {
-                quotas.give_back(&taken, now, host);
+                quotas.give_back(taken, now, host);
                 return Err(match why {
                     Some((budget, why)) => Stopped::At(index, budget, why),
                     None => Stopped::Unknown,
@@ -262,14 +268,24 @@ fn pass(
 /// What was taken from a gate, and what is left; or which budget has no room, or `None` where that cannot be told.
 type Passed = Result<(Taken, [Option<Left>; BUDGETS]), Option<(usize, Refused)>>;
 
-/// Takes from the store what was looked at, or, if another worker was faster, what is there then.
-fn here(gate: &Gate<'_>, slot: &Slot, look: Look, now: Instant, host: &mut dyn Host) -> Passed {
+/// Takes from the store what was looked at, or, if another worker was faster, what is there then. With it goes what waits to
+/// be settled there.
+fn here(
+    quotas: &mut Quotas,
+    gate: &Gate<'_>,
+    slot: &Slot,
+    look: Look,
+    now: Instant,
+    host: &mut dyn Host,
+) -> Passed {
     let looked = look.and_then(|(set, version, reserved)| {
         let set = set.filter(|set| host.swap(&slot.set, set, version));
         set.map(|_| reserved)
     });
-    let reserved = looked.or_else(|| gate.take(slot, now, host)).ok_or(None)?;
+    let reserved = looked.or_else(|| gate.take(quotas, slot, now, host));
+    let reserved = reserved.ok_or(None)?;
     let (place, holds) = reserved.outcome.map_err(Some)?;
+    quotas.unsettled.forget(&slot.set);
     let taken = Taken {
         limit: gate.limit,
         holds,
@@ -322,7 +338,8 @@ impl Quotas {
         let nothing = Costs::default();
         let left = match &gate.at {
             At::Here(slot) => host.load(&slot.set).map(|stored| {
-                let (_, reserved) = gate.look(slot, &stored.bytes, &nothing, now);
+                let set = self.settled(gate.limit, &slot.set, stored.bytes, now);
+                let (_, reserved) = gate.look(slot, &set, &nothing, now);
                 reserved.left
             }),
             At::Fleet(id, _) => {

@@ -8,8 +8,8 @@ use crate::request::Api;
 use crate::values::clock::Instant;
 use crate::values::units::Tokens;
 
-use super::fleet::Fleet;
-use super::{Limit, Quotas, counted, persistently};
+use super::unsettled::Settlement;
+use super::{Quotas, counted, persistently};
 use crate::flow::Worker;
 use crate::flow::response::{Origin, ResponseStart};
 use crate::flow::stream::Placed;
@@ -83,7 +83,7 @@ pub(in crate::flow) fn abandon(
 ) {
     if let (Some(reserved), Some(quotas)) = (reserved, &mut worker.quotas) {
         let now = host.now();
-        quotas.give_back(&reserved.taken, now, host);
+        quotas.give_back(reserved.taken, now, host);
     }
 }
 
@@ -180,14 +180,14 @@ pub(in crate::flow) fn settle(
     host: &mut dyn Host,
 ) {
     if let (Some(reserved), Some(quotas)) = (reserved, &mut worker.quotas) {
-        quotas.settle(&reserved, answer, host);
+        quotas.settle(*reserved, answer, host);
     }
 }
 
 impl Quotas {
     #[cold]
     #[inline(never)]
-    fn settle(&mut self, reserved: &Reservation, answer: Answer, host: &mut dyn Host) {
+    fn settle(&mut self, mut reserved: Reservation, answer: Answer, host: &mut dyn Host) {
         let now = host.now();
         let told = match &answer {
             Answer::Relayed(relayed) => relayed
@@ -195,30 +195,102 @@ impl Quotas {
                 .is_some_and(|usage| usage.output.is_some() || reserved.embeds),
             Answer::None | Answer::Unread => false,
         };
-        for taken in &reserved.taken {
-            let Some(limit) = self.limits.get_mut(taken.limit) else {
-                continue;
-            };
+        for taken in std::mem::take(&mut reserved.taken) {
             let [_, held] = &taken.holds;
             let tokens = match &answer {
                 Answer::None => reserved.input,
                 Answer::Unread => held.cost,
                 Answer::Relayed(relayed) => reserved.used(relayed),
             };
-            limit.settle(taken, &[1, tokens], &mut self.fleet, now, host);
-            if reserved.counted && matches!(limit.rates, [_, Some(_)]) {
+            if let Some(limit) = self.limits.get_mut(taken.limit)
+                && reserved.counted
+                && matches!(limit.rates, [_, Some(_)])
+            {
                 limit.tokens.add(u32::try_from(tokens).unwrap_or(u32::MAX));
                 limit.estimated.add(u32::from(!told));
             }
+            self.end(taken, [1, tokens], now, host);
         }
     }
 
     #[cold]
-    pub(super) fn give_back(&mut self, taken: &[Taken], now: Instant, host: &mut dyn Host) {
+    pub(super) fn give_back(&mut self, taken: Vec<Taken>, now: Instant, host: &mut dyn Host) {
         for taken in taken {
-            if let Some(limit) = self.limits.get(taken.limit) {
-                limit.settle(taken, &[0, 0], &mut self.fleet, now, host);
+            self.end(taken, [0, 0], now, host);
+        }
+    }
+
+    /// Ends what was taken from one limit.
+    #[cold]
+    #[inline(never)]
+    fn end(&mut self, taken: Taken, used: Costs, now: Instant, host: &mut dyn Host) {
+        let Some(limit) = self.limits.get(taken.limit) else {
+            return;
+        };
+        let used = counted(&limit.rates, used);
+        let costs = taken.holds.map(|hold| hold.cost);
+        match taken.from {
+            Source::Table { key, set, place } => {
+                // What comes on top of what was reserved must not be there for others meanwhile.
+                let beyond = used.iter().zip(&costs).any(|(used, cost)| used > cost);
+                self.unsettled.push(Settlement {
+                    limit: taken.limit,
+                    set,
+                    held: (key, place, taken.holds),
+                    used,
+                });
+                if beyond || self.unsettled.is_full() {
+                    self.store_last(now, host);
+                }
             }
+            Source::Loan {
+                id,
+                shared,
+                settled,
+                at,
+            } => {
+                let [requests, tokens] = costs;
+                let [used_requests, used_tokens] = used;
+                // What was charged as it passed is over, unless the answer's end says that it was less.
+                let tokens = tokens.saturating_sub(settled.min(used_tokens));
+                let used_tokens = used_tokens.saturating_sub(settled);
+                // The engine may have taken it for used by then.
+                let late = now.since(at) >= HALF_TERM;
+                let least = |used: u64, cost: u64| if late { used.max(cost) } else { used };
+                let used_requests = least(used_requests, requests);
+                let used_tokens = least(used_tokens, tokens);
+                if let Some(fleet) = &mut self.fleet {
+                    let (costs, used) = ([requests, tokens], [used_requests, used_tokens]);
+                    fleet.loans.settle(id, (&costs, &used), &shared, (at, now));
+                }
+            }
+        }
+    }
+
+    /// Stores all that waits to be settled.
+    pub(in crate::flow) fn store_settled(&mut self, now: Instant, host: &mut dyn Host) {
+        while !self.unsettled.is_empty() {
+            self.store_last(now, host);
+        }
+    }
+
+    /// Stores what waits for the set that the last settlement is in. What the store does not let through stays charged as it was
+    /// reserved.
+    #[cold]
+    fn store_last(&mut self, now: Instant, host: &mut dyn Host) {
+        if let Some((limit, set)) = self.unsettled.last() {
+            persistently(host, &set, &mut |bytes| {
+                Some(self.settled(limit, &set, bytes.to_vec(), now))
+            });
+            self.unsettled.forget(&set);
+        }
+    }
+
+    /// `bytes` of a set of a limit, after all that waits to be settled in it.
+    pub(super) fn settled(&self, limit: usize, set: &str, bytes: Vec<u8>, now: Instant) -> Vec<u8> {
+        match self.limits.get(limit) {
+            Some(limit) => self.unsettled.applied(limit, set, bytes, now),
+            None => bytes,
         }
     }
 
@@ -236,50 +308,6 @@ impl Quotas {
             }
         });
         costs.min().unwrap_or(u64::MAX)
-    }
-}
-
-impl Limit {
-    /// Ends what was taken. What the store does not let through stays charged as it was reserved.
-    #[cold]
-    #[inline(never)]
-    fn settle(
-        &self,
-        taken: &Taken,
-        used: &Costs,
-        fleet: &mut Option<Box<Fleet>>,
-        now: Instant,
-        host: &mut dyn Host,
-    ) {
-        match &taken.from {
-            Source::Table { key, set, place } => {
-                let held = (*key, *place, taken.holds);
-                persistently(host, set, &mut |set| {
-                    Some(self.table.settle(set, &self.rates, held, used, now))
-                });
-            }
-            Source::Loan {
-                id,
-                shared,
-                settled,
-                at,
-            } => {
-                let [requests, tokens] = taken.holds.map(|hold| hold.cost);
-                let [used_requests, used_tokens] = counted(&self.rates, *used);
-                // What was charged as it passed is over, unless the answer's end says that it was less.
-                let tokens = tokens.saturating_sub((*settled).min(used_tokens));
-                let used_tokens = used_tokens.saturating_sub(*settled);
-                // The engine may have taken it for used by then.
-                let late = now.since(*at) >= HALF_TERM;
-                let least = |used: u64, cost: u64| if late { used.max(cost) } else { used };
-                let used_requests = least(used_requests, requests);
-                let used_tokens = least(used_tokens, tokens);
-                if let Some(fleet) = fleet {
-                    let (costs, used) = ([requests, tokens], [used_requests, used_tokens]);
-                    fleet.loans.settle(*id, (&costs, &used), shared, (*at, now));
-                }
-            }
-        }
     }
 }
 
