@@ -232,6 +232,35 @@ async fn two_envoys_hold_one_limit_of_a_rate_limit_service() {
     eventually("asked again", again, |good| *good == 2).await;
 }
 
+/// What the script says of a bucket at a time in microseconds.
+async fn decide_at(engine: &Webdis, micros: u64, key: &str, numbers: [u64; 7]) -> Value {
+    let clock = format!("{{{}, {}}}", micros / 1_000_000, micros % 1_000_000);
+    let script = SCRIPT.replace("redis.call('TIME')", &clock);
+    let words = numbers.map(|number| number.to_string());
+    let [a, b, c, d, e, f, g] = words.each_ref().map(String::as_str);
+    let words = [a, b, c, d, e, f, g, "mark"];
+    engine.eval(&script, &[key], &words).await
+}
+
+/// What a dead worker had on loan makes others' refunds smaller, but for two hours at most, however many come and go.
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_forgets_what_nobody_reports() {
+    const SECOND: u64 = 1_000_000;
+    let (_redis, engine) = redis().await;
+    let step = async |second: u64, want: u64, released: u64, used: u64| {
+        let numbers = [60, 60, 60, want, 0, released, used];
+        decide_at(&engine, second * SECOND, "bucket", numbers).await
+    };
+    assert_eq!(step(0, 60, 0, 0).await[1], 60, "and never heard of again");
+    for minute in 1..=121 {
+        assert_eq!(step(60 * minute, 4, 0, 0).await[1], 4);
+        step(60 * minute + 10, 0, 4, 1).await;
+    }
+    let much_later = 60 * 122;
+    assert_eq!(step(much_later, 40, 0, 0).await[1], 40);
+    assert_eq!(step(much_later, 0, 40, 0).await[3], 60, "all of it is back");
+}
+
 /// The script against the bucket that this proxy's own limits have, at times that doubles hold exactly. Where the bucket gets full
 /// meanwhile, which here forgets what is held, there may be less left in Redis; never more.
 #[tokio::test(flavor = "multi_thread")]
@@ -262,16 +291,9 @@ async fn the_script_in_redis_and_the_bucket_here_are_one_algorithm() {
                 bucket = bucket.settle(&rate, at, hold, ends);
                 (released, used) = (hold.cost, ends);
             }
-            let micros = now / 1000;
-            let clock = format!("{{{}, {}}}", micros / 1_000_000, micros % 1_000_000);
-            let script = SCRIPT.replace("redis.call('TIME')", &clock);
             let numbers = [LIMIT.into(), 16, LIMIT.into(), want, 0, released, used];
-            let words = numbers.map(|number: u64| number.to_string());
-            let [a, b, c, d, e, f, g] = words.each_ref().map(String::as_str);
             let key = format!("bucket {longest_pause}");
-            let said = engine
-                .eval(&script, &[&key], &[a, b, c, d, e, f, g, "mark"])
-                .await;
+            let said = decide_at(&engine, now / 1000, &key, numbers).await;
             let granted = said[1].as_i64().expect("a number") == want as i64;
             let (after, outcome) = bucket.reserve(&rate, at, want);
             if granted && want > 0 {

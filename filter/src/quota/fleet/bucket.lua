@@ -29,8 +29,8 @@ for i, key in ipairs(KEYS) do
   local gone = math.max(0, b.paid + b.young + b.old - b.taken)
   local held = math.min(released, b.young + b.old)
   local owed = math.max(0, used - (released - held))
-  local older = math.min(b.old, held)
-  b.old, b.young = b.old - older, b.young - (held - older)
+  local younger = math.min(b.young, held)
+  b.young, b.old = b.young - younger, b.old - (held - younger)
   b.taken = b.taken - math.max(0, held - owed - gone) + math.max(0, used - released)
   b.paid = math.min(b.paid + owed, b.taken)
   b.fits = b.want == 0 or b.taken + b.want <= b.burst

@@ -6,7 +6,8 @@
 //! ends when it is full and nothing of it is on loan.
 //!
 //! A bucket here forgets holds that have drained, as each says which generation it is of. Reports of loans do not, so there all
-//! holds are kept for an hour to two ([`super::HALF_TERM`]), and whoever reports first finds drained what has drained, be it his or
+//! holds are kept for an hour to two ([`super::HALF_TERM`]), what comes back is taken for the youngest, so that what is lost
+//! gets old and is forgotten, and whoever reports first finds drained what has drained, be it his or
 //! another's: refunds may come later than they would here, never sooner. (Redis from 5 on: a script that reads the clock is replicated by its effects.)
 //!
 //! webdis takes a command as `EVAL/script/number of keys/key…/argument…` in a body, each part percent-encoded, and
