@@ -29,6 +29,8 @@ on_both! {
     workers_have_loans_of_their_own
     callers_have_loans_of_their_own
     however_many_ask_at_once_a_worker_takes_one_lease
+    only_what_lacks_is_asked_for_and_no_lease_on_top_of_another
+    what_was_set_aside_in_vain_serves_the_next_request
     a_rate_limit_service_is_asked_by_grpc
 }
 
@@ -316,8 +318,9 @@ fn what_others_use_up_meanwhile_is_asked_for_as_well(on: On) {
     grant(proxy, 0, &asked_first, 96);
     assert!(is_sent(&proxy.later(first).expect("an end")));
     let streams: Vec<_> = (1..=20).map(|tenant| open(proxy, tenant)).collect();
-    for (question, lines) in asked(proxy, 0) {
-        assert_eq!(lines.len(), 2);
+    for (number, (question, lines)) in asked(proxy, 0).into_iter().enumerate() {
+        // Three have the lease's requests set aside, and lack only tokens.
+        assert_eq!(lines.len(), if number < 3 { 1 } else { 2 });
         grant(proxy, 0, &question, 900);
     }
     for stream in streams {
@@ -348,7 +351,10 @@ fn tokens_that_are_estimated_anew_meanwhile_are_asked_for(on: On) {
     grant(proxy, 0, &asked_second, 9_000_000);
     assert_eq!(proxy.later(second), None);
     let (again, more) = question(proxy, 0);
-    assert!(more[0].want > want, "{more:?} after {want}");
+    assert!(
+        (1..want).contains(&more[0].want),
+        "{more:?} beside {want}, which lies set aside"
+    );
     grant(proxy, 0, &again, 9_000_000);
     assert!(is_sent(&proxy.later(second).expect("an end")));
     proxy.tick(0);
@@ -506,6 +512,45 @@ fn however_many_ask_at_once_a_worker_takes_one_lease(on: On) {
     for ((question, _), stream) in questions.iter().zip(streams) {
         grant(proxy, 0, question, 50_000);
         assert!(is_sent(&proxy.later(stream).expect("an end")));
+    }
+}
+
+fn only_what_lacks_is_asked_for_and_no_lease_on_top_of_another(on: On) {
+    let quota = json!([{"name": "all", "scope": "fleet", "requests": {"limit": 100, "per": "1h", "lease": 0},
+        "tokens": {"limit": 100_000, "per": "1h", "lease": 500}}]);
+    let proxy = &mut *proxy(on, &config(quota, webdis()), 1);
+    for wants in [&[(1, 0), (16, 500)][..], &[(1, 0)], &[(1, 0)]] {
+        let stream = held(proxy, 0, 10);
+        let (question, lines) = question(proxy, 0);
+        let asked: Vec<_> = lines.iter().map(|line| (line.want, line.ahead)).collect();
+        assert_eq!(asked, wants);
+        grant(proxy, 0, &question, 90);
+        assert!(is_sent(&proxy.later(stream).expect("an end")));
+    }
+}
+
+fn what_was_set_aside_in_vain_serves_the_next_request(on: On) {
+    for (status, refusal) in [(200, true), (503, false)] {
+        let proxy = &mut *proxy(on, &tokens(1000, 100), 1);
+        let first = held(proxy, 0, 10);
+        let (asked_first, _) = question(proxy, 0);
+        grant(proxy, 0, &asked_first, 884);
+        assert!(is_sent(&proxy.later(first).expect("an end")));
+        let dear = held(proxy, 0, 100);
+        let (asked_second, lines) = question(proxy, 0);
+        assert_eq!((lines[0].want, lines[0].ahead), (6, 100));
+        // Nobody else can use it up meanwhile.
+        let third = held(proxy, 0, 10);
+        let (asked_third, lines) = question(proxy, 0);
+        assert_eq!((lines[0].want, lines[0].ahead), (16, 0));
+        let refused = say(&asked_second, &[-1, 3_600_000, 0, 0, 0]);
+        let said: &[u8] = if refusal { &refused } else { b"" };
+        proxy.reply(0, &asked_second, status, said);
+        let step = proxy.later(dear).expect("an end");
+        assert_eq!(is_sent(&step), !refusal, "by its on_error");
+        assert!(is_sent(&ask(proxy, 0, &[], 94).1), "the lease is there");
+        grant(proxy, 0, &asked_third, 0);
+        assert!(is_sent(&proxy.later(third).expect("an end")));
     }
 }
 

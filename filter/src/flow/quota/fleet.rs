@@ -1,7 +1,7 @@
 //! The limits that are the whole fleet's: asked for where too little is on loan, reported on the tick.
 //!
-//! A request whose limits have to be asked for is held, and decided anew when the answer is there: what was granted then
-//! lies on loan for it. One question asks for all of its limits, and all of it is granted or nothing. An engine that does not
+//! A request whose limits have to be asked for is held, and decided anew when the answer is there. What is on loan of what it
+//! needs is set aside, one question asks for all the rest, and all of that is granted or nothing: then it lies on loan. An engine that does not
 //! answer is left alone for a second; then one request tries it again, and the others go by `on_error`
 //! until that is answered.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::config::{Config, EngineProtocol, QuotaEngine};
 use crate::ports::Host;
-use crate::quota::fleet::{Line, LoanId, Loans, Named, Shared, Told, redis, service};
+use crate::quota::fleet::{Aside, Line, LoanId, Loans, Named, Shared, Told, redis, service};
 use crate::quota::{BUDGETS, Costs, Refused};
 use crate::report::metrics;
 use crate::values::clock::Instant;
@@ -41,6 +41,7 @@ pub(super) struct Fleet {
 struct Question {
     number: u32,
     lines: Vec<Line>,
+    asides: Vec<Aside>,
     at: Instant,
 }
 
@@ -100,7 +101,7 @@ impl Fleet {
         self.room.is_full() || self.questions.len() >= MOST_UNDER_WAY
     }
 
-    /// Asks for what `stream` needs, and holds it.
+    /// Sets aside what is on loan of what `stream` needs, asks for the rest, and holds it.
     pub(super) fn ask(
         &mut self,
         stream: u32,
@@ -111,10 +112,13 @@ impl Fleet {
         if self.rests_until.is_some() {
             self.rests_until = Some(now.after(REST));
         }
-        let mut lines = Vec::new();
+        let (mut lines, mut asides) = (Vec::new(), Vec::new());
         for need in needs {
-            for budget in 0..BUDGETS {
-                let want = need.costs.get(budget).copied().unwrap_or_default();
+            let aside = self
+                .loans
+                .set_aside(need.id, &need.costs, &need.shared, now);
+            for (budget, (cost, aside)) in need.costs.iter().zip(&aside.costs).enumerate() {
+                let want = cost.saturating_sub(*aside);
                 if want > 0 {
                     let lease = need.leases.get(budget).copied().unwrap_or_default();
                     let ahead = lease.saturating_sub(self.under_way(need.id, budget));
@@ -122,8 +126,9 @@ impl Fleet {
                     lines.push(self.loans.line(need.id, budget, want, &need.shared));
                 }
             }
+            asides.push(aside);
         }
-        let number = self.send(lines, (config, limits), now);
+        let number = self.send((lines, asides), (config, limits), now);
         self.room.hold(stream, About::Limits(number));
     }
 
@@ -159,6 +164,7 @@ impl Fleet {
         let answer = match told {
             Some(told) => {
                 self.rests_until = None;
+                self.put_back(&question, now);
                 self.take_in(&question.lines, &told, now)
             }
             None => {
@@ -185,24 +191,12 @@ impl Fleet {
         if self.rests_until.is_some_and(|until| now < until) {
             return;
         }
-        let lease = |limit: usize, budget: usize| {
-            let quota = config.quotas.get(limit);
-            quota.map_or(0, |quota| {
-                super::leases(quota).get(budget).copied().unwrap_or(0)
-            })
-        };
+        let keeps = |limit: usize| limits.get(limit).map_or([0; BUDGETS], |limit| limit.keeps);
         let takes_back = matches!(engine.protocol, EngineProtocol::Webdis { .. });
-        let most = |limit, budget| {
-            if takes_back {
-                lease(limit, budget)
-            } else {
-                u64::MAX
-            }
-        };
-        let mut lines = self.loans.due(&most, now);
+        let mut lines = self.loans.due(&keeps, now);
         lines.retain(|line| takes_back || line.used > line.released);
         if !lines.is_empty() {
-            self.send(lines, (config, limits), now);
+            self.send((lines, Vec::new()), (config, limits), now);
         }
     }
 
@@ -214,7 +208,7 @@ impl Fleet {
 
     fn send(
         &mut self,
-        lines: Vec<Line>,
+        (lines, asides): (Vec<Line>, Vec<Aside>),
         (config, limits): (&Config, &[Limit]),
         now: Instant,
     ) -> u32 {
@@ -244,9 +238,16 @@ impl Fleet {
         self.questions.push(Question {
             number,
             lines,
+            asides,
             at: now,
         });
         number
+    }
+
+    fn put_back(&mut self, question: &Question, now: Instant) {
+        for aside in &question.asides {
+            self.loans.put_back(aside, now);
+        }
     }
 
     fn mark(&self, number: u32) -> u64 {
@@ -282,6 +283,7 @@ impl Fleet {
     fn fail(&mut self, question: &Question, now: Instant) {
         self.count(1);
         self.rests_until = Some(now.after(REST));
+        self.put_back(question, now);
         for line in &question.lines {
             self.loans.on_unreported(line, now);
         }

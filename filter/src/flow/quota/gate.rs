@@ -98,6 +98,19 @@ impl Gate<'_> {
         slot.table.reserve(set, &self.rates, slot.key, costs, now)
     }
 
+    /// What is on loan may have come back to the engine meanwhile, as far as that tells.
+    pub(super) fn at_most_the_burst(
+        &self,
+        mut left: [Option<Left>; BUDGETS],
+    ) -> [Option<Left>; BUDGETS] {
+        for (left, rate) in left.iter_mut().zip(&self.rates) {
+            if let (Some(left), Some(rate)) = (left, rate) {
+                left.units = left.units.min(rate.burst().into());
+            }
+        }
+        left
+    }
+
     /// Takes the costs from the store, or learns why it cannot; `None` if the store never lets it through.
     #[cold]
     pub(super) fn take(

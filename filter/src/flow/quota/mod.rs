@@ -29,7 +29,7 @@ mod settle;
 mod told;
 mod unsettled;
 
-use crate::config::{Config, OnError, Quota};
+use crate::config::{Config, EngineProtocol, OnError, Quota};
 use crate::ports::{Host, update};
 use crate::quota::{BUDGETS, Costs, Key, Rate, Rates, Table};
 use crate::report::metrics;
@@ -64,6 +64,8 @@ struct Limit {
     prefix: String,
     table: Table,
     rates: Rates,
+    /// What a worker may keep on loan of it, where it is the fleet's.
+    keeps: Costs,
     texts: Texts,
     refused: Counter,
     tokens: Counter,
@@ -103,7 +105,7 @@ impl Quotas {
             limits: config
                 .quotas
                 .iter()
-                .map(|quota| Limit::new(quota, host))
+                .map(|quota| Limit::new(config, quota, host))
                 .collect(),
             fleet: config
                 .quota_engine
@@ -174,7 +176,7 @@ impl Quotas {
 }
 
 impl Limit {
-    fn new(quota: &Quota, host: &mut dyn Host) -> Limit {
+    fn new(config: &Config, quota: &Quota, host: &mut dyn Host) -> Limit {
         let table = match quota.key.is_empty() {
             true => Table::SINGLE,
             false => Table::of(quota.callers),
@@ -187,9 +189,15 @@ impl Limit {
                 host.create(&format!("{prefix}{set}"), &empty);
             }
         }
+        let protocol = config.quota_engine.as_ref().map(|engine| &engine.protocol);
         Limit {
             prefix,
             table,
+            keeps: match protocol {
+                // It takes nothing back.
+                Some(EngineProtocol::RateLimitService { .. }) => [u64::MAX; BUDGETS],
+                Some(EngineProtocol::Webdis { .. }) | None => leases(quota),
+            },
             rates: [&quota.requests, &quota.tokens].map(|budget| budget.as_ref().map(Rate::of)),
             texts: Texts::of(quota),
             refused: Counter::define(host, &metrics::quota_refused(&quota.name)),

@@ -140,8 +140,8 @@ fn budget(gates: &[Gate<'_>], input: u64) -> Option<Tokens> {
     Some(Tokens(u32::try_from(least).unwrap_or(u32::MAX)))
 }
 
-/// What has to be asked for: all that the request needs of the fleet's, as soon as any of it is not on loan, for what is
-/// may be gone when the answer comes. A cost that no waiting makes fit is not asked for.
+/// What the request needs of the fleet's, if any of it is not on loan: all of it, for what is may be gone when the answer
+/// comes. A cost that no waiting makes fit is not asked for.
 fn needs(quotas: &Quotas, gates: &[Gate<'_>]) -> Result<Vec<Need>, Stopped> {
     let mut needs = Vec::new();
     for (index, gate) in gates.iter().enumerate() {
@@ -320,6 +320,7 @@ impl Quotas {
         let costs = counted(&gate.rates, gate.costs);
         let fleet = self.fleet.as_mut().ok_or(None)?;
         let left = fleet.loans.take(id, &costs, now).ok_or(None)?;
+        let left = gate.at_most_the_burst(left);
         let taken = Taken {
             limit: gate.limit,
             holds: costs.map(Hold::of),
@@ -344,7 +345,7 @@ impl Quotas {
             }),
             At::Fleet(id, _) => {
                 let fleet = self.fleet.as_ref();
-                fleet.map(|fleet| fleet.loans.left(*id))
+                fleet.map(|fleet| gate.at_most_the_burst(fleet.loans.left(*id)))
             }
         };
         left.unwrap_or([None; BUDGETS])

@@ -72,8 +72,9 @@ pub(in crate::flow) enum Answer {
 /// After so many tokens beyond what was reserved the next ones are charged, so that not each event is a step; in the store
 /// they are charged ahead.
 const AHEAD: u64 = 64;
-/// After so many pieces of an answer the clock is read, to see whether what it holds has to be renewed.
-const PIECES: u32 = 64;
+/// After so many pieces of an answer the clock is read, to see whether what it holds has to be renewed. Few, as a server
+/// that thinks may send no more than a comment every 15 s.
+const PIECES: u32 = 8;
 
 /// Gives back all that a request has taken which was not sent.
 pub(in crate::flow) fn abandon(
@@ -159,9 +160,8 @@ pub(in crate::flow) fn charge(
                 ..
             } => {
                 if let Some(fleet) = &mut quotas.fleet {
-                    fleet
-                        .loans
-                        .settle(*id, (&[0, 0], &[0, beyond]), shared, (now, now));
+                    let (keeps, costs) = (&limit.keeps, (&[0, 0], &[0, beyond]));
+                    fleet.loans.settle(*id, costs, keeps, shared, (now, now));
                     *settled = settled.saturating_add(beyond);
                     let [_, tokens] = &mut taken.holds;
                     tokens.cost = tokens.cost.saturating_add(beyond);
@@ -261,7 +261,10 @@ impl Quotas {
                 let used_tokens = least(used_tokens, tokens);
                 if let Some(fleet) = &mut self.fleet {
                     let (costs, used) = ([requests, tokens], [used_requests, used_tokens]);
-                    fleet.loans.settle(id, (&costs, &used), &shared, (at, now));
+                    let keeps = &limit.keeps;
+                    fleet
+                        .loans
+                        .settle(id, (&costs, &used), keeps, &shared, (at, now));
                 }
             }
         }

@@ -44,6 +44,16 @@ struct Loan {
     since: Instant,
 }
 
+/// What is set aside of a loan for a request that waits for the rest of what it costs.
+#[derive(Debug)]
+pub struct Aside {
+    id: LoanId,
+    /// So much of each budget.
+    pub costs: Costs,
+    shared: Shared,
+    since: Instant,
+}
+
 /// A worker has no more loans than this, of some 200 bytes each.
 const MOST: usize = 4096;
 /// No more are reported at once.
@@ -77,6 +87,37 @@ impl Loans {
         Some(self.left(id))
     }
 
+    /// Takes what is free of `costs`, until it is put back: what a request waits with, no other can use up meanwhile.
+    pub fn set_aside(&mut self, id: LoanId, costs: &Costs, shared: &Shared, now: Instant) -> Aside {
+        let mut aside = Aside {
+            id,
+            costs: [0; BUDGETS],
+            shared: Shared::clone(shared),
+            since: now,
+        };
+        if let Some(loan) = self.find_mut(id) {
+            aside.since = loan.since;
+            for ((free, cost), aside) in loan.free.iter_mut().zip(costs).zip(&mut aside.costs) {
+                *aside = (*cost).min(*free);
+                *free = free.saturating_sub(*aside);
+            }
+        }
+        aside
+    }
+
+    /// Puts back what was set aside.
+    pub fn put_back(&mut self, aside: &Aside, now: Instant) {
+        if aside.costs == [0; BUDGETS] {
+            return;
+        }
+        if let Some(loan) = self.make(aside.id, &aside.shared, now) {
+            loan.since = loan.since.min(aside.since);
+            for (budget, units) in aside.costs.iter().enumerate() {
+                add(&mut loan.free, budget, *units);
+            }
+        }
+    }
+
     /// What is left for this worker, as far as it knows: what the fleet had when it was last asked, and what is on loan.
     pub fn left(&self, id: LoanId) -> [Option<Left>; BUDGETS] {
         let Some(loan) = self.find(id) else {
@@ -91,12 +132,14 @@ impl Loans {
         left
     }
 
-    /// A request has ended for which `costs` were taken at `taken`: so much of each it `used`. What it leaves is free for
-    /// the next one; but of a loan that has gone back meanwhile it follows that.
+    /// A request has ended for which `costs` were taken at `taken`: so much of each it `used`. Of what it leaves, the next one
+    /// has what fits in the `lease`. The rest goes back, for only the engine knows what has drained of it meanwhile, and cannot
+    /// be had twice; so does all of it where its loan has gone back.
     pub fn settle(
         &mut self,
         id: LoanId,
         (costs, used): (&Costs, &Costs),
+        lease: &Costs,
         shared: &Shared,
         (taken, now): (Instant, Instant),
     ) {
@@ -104,7 +147,9 @@ impl Loans {
             return;
         };
         for budget in 0..BUDGETS {
-            let (Some(cost), Some(used)) = (costs.get(budget), used.get(budget)) else {
+            let (Some(cost), Some(used), Some(lease)) =
+                (costs.get(budget), used.get(budget), lease.get(budget))
+            else {
                 continue;
             };
             // What it used beyond what it had taken comes from what is free, as far as that goes.
@@ -115,8 +160,10 @@ impl Loans {
             } else if let Some(free) = loan.free.get_mut(budget) {
                 let covered = beyond.min(*free);
                 *free = free.saturating_sub(covered);
-                *free = free.saturating_add(cost.saturating_sub(*used));
-                add(&mut loan.released, budget, (*cost).min(*used));
+                let unused = cost.saturating_sub(*used);
+                let kept = unused.min(lease.saturating_sub(*free));
+                *free = free.saturating_add(kept);
+                add(&mut loan.released, budget, cost.saturating_sub(kept));
                 add(&mut loan.released, budget, covered);
                 add(&mut loan.used, budget, *used);
             }
@@ -161,9 +208,9 @@ impl Loans {
         }
     }
 
-    /// What goes back now: what is idle, what is more than `lease` tells for a budget of a limit; and what was used beyond
-    /// what had been taken.
-    pub fn due(&mut self, lease: &dyn Fn(usize, usize) -> u64, now: Instant) -> Vec<Line> {
+    /// What goes back now: what is idle, what is more than `lease` tells for a limit; and what was used beyond what had been
+    /// taken.
+    pub fn due(&mut self, lease: &dyn Fn(usize) -> Costs, now: Instant) -> Vec<Line> {
         let mut lines = std::mem::take(&mut self.ousted);
         let ousted: Vec<LoanId> = lines.iter().map(|line| line.id).collect();
         let mut kept = Vec::with_capacity(self.loans.len());
@@ -174,12 +221,12 @@ impl Loans {
                 continue;
             }
             let idle = now.since(loan.touched) >= IDLE || now.since(loan.since) >= HALF_TERM;
-            for budget in 0..BUDGETS {
-                let most = if idle {
-                    0
-                } else {
-                    lease(loan.id.limit, budget)
-                };
+            let most = if idle {
+                [0; BUDGETS]
+            } else {
+                lease(loan.id.limit)
+            };
+            for (budget, most) in most.into_iter().enumerate() {
                 lines.extend(loan.surplus(budget, most, idle));
             }
             if !idle {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use super::rate::Rate;
 use super::{Left, Refused};
 
-pub use loans::{LoanId, Loans};
+pub use loans::{Aside, LoanId, Loans};
 
 /// What an engine is asked about one budget.
 #[derive(Clone, Debug, PartialEq, Eq)]
