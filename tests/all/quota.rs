@@ -27,6 +27,7 @@ on_both! {
     what_a_dead_worker_had_reserved_drains
     the_wall_clock_changes_nothing
     requests_that_match_no_limit_are_not_limited
+    a_request_without_tokens_passes_a_limit_of_tokens_that_is_owed
 }
 
 fn config(quotas: Value) -> Value {
@@ -400,4 +401,17 @@ fn requests_that_match_no_limit_are_not_limited(on: On) {
     }
     assert!(is_sent(&ask(proxy, 0, &[("x-tenant", "b")], 1).1));
     assert!(!is_sent(&ask(proxy, 0, &[("x-tenant", "b")], 1).1));
+}
+
+fn a_request_without_tokens_passes_a_limit_of_tokens_that_is_owed(on: On) {
+    let proxy = &mut *proxy(on, &config(tokens(1000)), 1);
+    let (stream, _) = ask(proxy, 0, &[], 4);
+    answer_using(proxy, stream, INPUT, 3000);
+    assert!(!is_sent(&ask(proxy, 0, &[], 1).1));
+    let get = [
+        (":method", "GET"),
+        (":path", "/v1/models"),
+        (":authority", "test"),
+    ];
+    assert!(is_sent(&proxy.open(0, &get, true).1));
 }

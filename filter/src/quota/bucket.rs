@@ -83,14 +83,14 @@ pub enum Refused {
 }
 
 impl Bucket {
-    /// Takes `cost` if it fits; what is taken has to be settled.
+    /// Takes `cost` if it fits, as nothing does always; what is taken has to be settled.
     #[inline(never)]
     pub fn reserve(&self, rate: &Rate, now: Instant, cost: u64) -> (Bucket, Result<Hold, Refused>) {
         if cost > u64::from(rate.burst()) {
             return (*self, Err(Refused::Never));
         }
         let wait = self.until(rate, now, cost);
-        if !wait.is_zero() {
+        if cost > 0 && !wait.is_zero() {
             return (*self, Err(Refused::After(wait)));
         }
         let mut new = self.aged(rate, now);

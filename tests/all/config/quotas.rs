@@ -141,6 +141,15 @@ fn a_mistake_in_a_limit_of_the_fleet_names_its_path_and_its_remedy() {
             "quotas[0].tokens.lease: a rate limit service takes nothing back; leave it out",
         ),
         (
+            fleet(
+                quota(
+                    json!({"scope": "fleet", "tokens": {"limit": 1000, "per": "1m", "burst": 2000}}),
+                ),
+                service(),
+            ),
+            "quotas[0].tokens.burst: a rate limit service knows no bursts beside the limit; leave it out",
+        ),
+        (
             fleet(quota(json!({})), webdis()),
             "quota_engine: no limit has `scope: fleet`; leave it out",
         ),

@@ -69,11 +69,16 @@ pub(super) fn quota(quota: &wire::Quota, engine: Option<&wire::QuotaEngine>) -> 
         }
         _ => Err("is for `scope: fleet` only; leave it out"),
     };
+    let by_service = fleet.is_some() && engine.is_some_and(|engine| engine.webdis.is_none());
     let parsed = |budget: &Option<wire::Budget>| {
-        let budget = budget.as_ref();
-        budget
-            .map(|budget| self::budget(budget, leases))
-            .transpose()
+        let Some(budget) = budget else {
+            return Ok(None);
+        };
+        if by_service && budget.burst.is_some_and(|burst| burst != budget.limit) {
+            return wrong("a rate limit service knows no bursts beside the limit; leave it out")
+                .at("burst");
+        }
+        self::budget(budget, leases).map(Some)
     };
     let tokens = parsed(&quota.tokens).at("tokens")?;
     // By itself it leaves as much for the input.
