@@ -2,7 +2,7 @@
 
 use crate::config::{Config, Upgrades};
 use crate::ports::Host;
-use crate::request::Api;
+use crate::request::{Api, is_realtime, realtime_model};
 use crate::values::headers::Headers;
 
 use super::caller::{self, Caller};
@@ -215,8 +215,10 @@ fn kind(config: &Config, headers: &Headers) -> Result<Kind, Refusal> {
         // A body behind an upgrade cannot be read, and a server that ignores the upgrade would read it.
         (Some(_), true) => Err(Refusal::upgrade()),
         (None, true) if config.upgrades == Upgrades::Refuse => Err(Refusal::upgrade()),
-        (None, true) => Ok(realtime_model(path).map_or(Kind::Plain, Kind::Realtime)),
-        (None, false) => Ok(Kind::Plain),
+        (None, true) if is_realtime(path) => realtime_model(path)
+            .map(Kind::Realtime)
+            .map_err(|error| Refusal::body(&error)),
+        (None, _) => Ok(Kind::Plain),
         (Some(api), false) => readable(config, headers).map(|()| Kind::Body(api)),
     }
 }
@@ -241,17 +243,4 @@ fn readable(config: &Config, headers: &Headers) -> Result<(), Refusal> {
         return Err(Refusal::too_large(config.body_limit));
     }
     Ok(())
-}
-
-/// For a path that opens a Realtime session (`…/realtime?model=…`): the model that it names, if any. One
-/// that names two, which servers choose between as they like, opens none.
-fn realtime_model(path: &[u8]) -> Option<Option<String>> {
-    let path = std::str::from_utf8(path).ok()?;
-    let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    let mut models = query
-        .split('&')
-        .filter_map(|pair| pair.strip_prefix("model="));
-    let (model, other) = (models.next(), models.next());
-    let opens = path.trim_end_matches('/').ends_with("/realtime") && other.is_none();
-    opens.then(|| model.filter(|model| !model.is_empty()).map(str::to_owned))
 }
