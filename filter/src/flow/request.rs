@@ -6,13 +6,13 @@ use crate::request::{Api, is_realtime, realtime_model};
 use crate::values::headers::Headers;
 
 use super::caller::{self, Caller};
+use super::held::HeldBytes;
 use super::quota::EngineAnswer;
 use super::verdict::{Refusal, Verdict};
 use super::{Stream, Worker};
 
 /// What is kept of a request's headers while its body is awaited: all of them, or if they are larger what
-/// rules and keys look at. A client may hold as many requests open as the proxy lets it, and a VM has
-/// 1 GiB for them.
+/// rules and keys look at.
 const HELD_HEADER_BYTES: usize = 8 * 1024;
 
 /// What the headers ask for, kept until the body is complete.
@@ -23,6 +23,8 @@ pub(super) struct Asked {
     pub(super) limits: Asking,
     /// Whether the decision needs a body that is still to come.
     pub(super) body_follows: bool,
+    /// What its headers take of the VM's memory, once it is held.
+    held: Option<HeldBytes>,
 }
 
 /// Whether the fleet's limits have been asked for.
@@ -88,6 +90,7 @@ impl Stream {
             caller,
             limits: Asking::No,
             body_follows,
+            held: None,
         };
         if waits {
             return self.hold(asked, worker, host);
@@ -107,6 +110,12 @@ impl Stream {
         }
         if asked.headers.size() > HELD_HEADER_BYTES {
             return worker.refuse(Refusal::headers_too_large(HELD_HEADER_BYTES), host);
+        }
+        if asked.held.is_none() {
+            asked.held = worker.held.take(asked.headers.memory());
+        }
+        if asked.held.is_none() {
+            return worker.refuse(Refusal::too_many_held(), host);
         }
         self.asked = Some(asked);
         Verdict::Hold
