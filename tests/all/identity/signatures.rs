@@ -286,15 +286,20 @@ fn a_signature_beats_a_key(on: On) {
     );
 }
 
-/// Those of `envoy/`, for a request with a body and one without.
+/// Those of `envoy/`, for a request with a body and some without, of which two have URLs that name no path.
 fn the_signers_that_are_shipped_sign(on: On) {
     let mut proxy = signing(on, 1);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy");
-    for (method, path, body) in [("POST", PATH, BODY), ("GET", "/v1/models", "")] {
+    for (method, written, path, body) in [
+        ("POST", PATH, PATH, BODY),
+        ("GET", "/v1/models", "/v1/models", ""),
+        ("GET", ":80", "/", ""),
+        ("GET", "?x=/1", "/?x=/1", ""),
+    ] {
         for (number, signer) in ["sign.py", "sign.sh"].into_iter().enumerate() {
-            let nonce = format!("{method}{number}");
+            let nonce = format!("{method}{}{number}", path.len());
             let created = NOW.to_string();
-            let url = format!("http://test{path}");
+            let url = format!("http://test{written}");
             let mut command = Command::new(folder.join(signer));
             command.env("JUNHENG_SECRET", SECRET);
             match signer {
@@ -316,7 +321,7 @@ fn the_signers_that_are_shipped_sign(on: On) {
             assert_eq!(
                 send(&mut *proxy, 0, &owned(&headers), body),
                 "acme",
-                "{signer} {method}"
+                "{signer} {method} {url}"
             );
         }
     }
