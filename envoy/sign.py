@@ -22,7 +22,8 @@ import urllib.request
 def sign(key_id, secret, method, url, body=b"", created=None, nonce=None):
     """The headers that make the request a signed one. Each request needs its own: a nonce holds once."""
     target = url.split("://", 1)[-1].split("#", 1)[0]
-    path, _, query = ("/" + target.partition("/")[2]).partition("?")
+    path, _, query = target.partition("?")
+    path = "/" + path.partition("/")[2]
     digest = "sha-256=:%s:" % base64.b64encode(hashlib.sha256(body).digest()).decode()
     covered = {"@method": method, "@path": path, "@query": "?" + query, "content-digest": digest}
     params = '(%s);created=%d;nonce="%s";keyid="%s";alg="hmac-sha256"' % (

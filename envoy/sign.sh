@@ -17,10 +17,10 @@ shift 3
 
 target=${url#*://}
 target=${target%%#*}
-target=/${target#*/}
-path=${target%%\?*}
 query=\?
 case $target in *\?*) query=\?${target#*\?} ;; esac
+path=${target%%\?*}
+case $path in */*) path=/${path#*/} ;; *) path=/ ;; esac
 
 digest="sha-256=:$(printf %s "$body" | openssl dgst -sha256 -binary | openssl base64 -A):"
 created=${CREATED:-$(date +%s)}
@@ -37,6 +37,6 @@ if [ -n "${PRINT:-}" ]; then
     printf '%s\n' "content-digest: $digest" "signature-input: sig1=$params" "signature: sig1=:$signature:"
     exit
 fi
-[ -z "$body" ] || set -- -H "content-type: application/json" --data-binary "$body" "$@"
+[ -z "$body" ] || set -- -H "content-type: application/json" --data-raw "$body" "$@"
 exec curl -sS --fail-with-body -X "$method" -H "content-digest: $digest" -H "signature-input: sig1=$params" \
     -H "signature: sig1=:$signature:" "$@" "$url"

@@ -269,7 +269,14 @@ fn retries_are_told_to_the_proxy_and_clients_cannot(on: On) {
         ("x-envoy-retry-grpc-on", "internal"),
         ("x-envoy-max-retries", "100"),
         ("x-envoy-upstream-rq-per-try-timeout-ms", "1"),
+        ("x-envoy-retriable-header-names", "content-type"),
         ("x-envoy-hedge-on-per-try-timeout", "true"),
+        ("X-Envoy-Upstream-Rq-Timeout-Ms", "1"),
+        ("x-envoy-upstream-rq-timeout-alt-response", "1"),
+        ("x-envoy-upstream-stream-duration-ms", "1"),
+        ("x-envoy-upstream-alt-stat-name", "mine"),
+        ("x-envoy-expected-rq-timeout-ms", "1"),
+        ("x-envoy-decorator-operation", "chat"),
     ];
     for (body, patience) in [
         (r#"{"model":"m","messages":[],"stream":true}"#, "20000"),
@@ -277,6 +284,12 @@ fn retries_are_told_to_the_proxy_and_clients_cannot(on: On) {
     ] {
         let (stream, _) = proxy.open(0, &head, false);
         let sent = proxy.body(stream, body.as_bytes(), true).sent();
+        // How long it took is Envoy's own to tell.
+        let told = [("x-envoy-upstream-service-time", "7")];
+        assert_eq!(
+            proxy.respond_with(stream, 200, 1, &told),
+            told.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        );
         proxy.close(stream);
         assert_eq!(
             sent.header("x-envoy-retry-on"),
@@ -288,13 +301,17 @@ fn retries_are_told_to_the_proxy_and_clients_cannot(on: On) {
             sent.header("x-envoy-upstream-rq-per-try-timeout-ms"),
             patience
         );
-        let names = ["x-envoy-retry-grpc-on", "x-envoy-hedge-on-per-try-timeout"];
-        assert!(
-            !sent
-                .headers
-                .iter()
-                .any(|(name, _)| names.contains(&name.as_str()))
-        );
+        let names = sent.headers.iter().map(|(name, _)| name.to_lowercase());
+        let mut to_envoy: Vec<_> = names.filter(|name| name.starts_with("x-envoy-")).collect();
+        to_envoy.sort();
+        let expected = [
+            "x-envoy-decorator-operation",
+            "x-envoy-max-retries",
+            "x-envoy-retriable-status-codes",
+            "x-envoy-retry-on",
+            "x-envoy-upstream-rq-per-try-timeout-ms",
+        ];
+        assert_eq!(to_envoy, expected);
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::on_both;
-use crate::scenario::{On, Refused, chat_bytes, post, proxy};
+use crate::scenario::{On, Refused, Step, chat_bytes, post, proxy};
 
 fn config() -> Value {
     json!({
@@ -131,7 +131,7 @@ fn a_body_that_is_encoded_is_415(on: On) {
         let (_, step) = proxy.open(0, &headers, false);
         match status {
             Some(status) => assert_eq!(step.refused().status, status),
-            None => assert_eq!(step, crate::scenario::Step::Held),
+            None => assert_eq!(step, Step::Held),
         }
     }
 }
@@ -146,7 +146,7 @@ fn a_path_is_known_however_it_is_spelled(on: On) {
         "/x/y/v1/chat/completions",
     ] {
         let (stream, step) = proxy.open(0, &post(path), false);
-        assert_eq!(step, crate::scenario::Step::Held, "{path}");
+        assert_eq!(step, Step::Held, "{path}");
         assert_eq!(
             proxy.body(stream, b"{}", true).refused().error("code"),
             "missing_required_parameter"
@@ -154,7 +154,56 @@ fn a_path_is_known_however_it_is_spelled(on: On) {
     }
 }
 
+/// However the others end: each gives back what it held, no more and no less.
+fn requests_whose_bodies_do_not_come_leave_room_in_the_vm(on: On) {
+    let mut proxy = proxy(on, &config(), 1);
+    let filler = "x".repeat(8000);
+    let mut headers = post("/v1/chat/completions");
+    headers.push(("x-filler", &filler));
+    let mut held = Vec::new();
+    let refused = loop {
+        match proxy.open(0, &headers, false) {
+            (stream, Step::Held) => held.push(stream),
+            (_, step) => break step.refused(),
+        }
+        assert!(held.len() < 9000, "no end");
+    };
+    assert!(held.len() > 8000, "{}", held.len());
+    let told = (
+        refused.status,
+        refused.error("code"),
+        refused.retry_after.as_deref(),
+    );
+    assert_eq!(told, (503, "too_many_requests_held", Some("1")));
+    let good = br#"{"model":"m","messages":[]}"#;
+    for way in 0..6 {
+        let stream = held.pop().expect("a stream");
+        match way {
+            0 => proxy.close(stream),
+            1 => _ = proxy.body(stream, good, true).sent(),
+            2 => _ = proxy.body(stream, b"", true).refused(),
+            3 => _ = proxy.body(stream, &[b' '; 65_537], false).refused(),
+            4 => _ = proxy.body(stream, &[b' '; 65_537], true).refused(),
+            _ => {
+                proxy.body(stream, good, false);
+                proxy.trailers(stream).sent();
+            }
+        }
+        let (next, step) = proxy.open(0, &headers, false);
+        assert_eq!(step, Step::Held, "{way}");
+        let (_, step) = proxy.open(0, &headers, false);
+        assert_eq!(step.refused().status, 503, "{way}");
+        if way > 0 {
+            proxy.close(stream);
+        }
+        let (_, step) = proxy.open(0, &headers, false);
+        assert_eq!(step.refused().status, 503, "{way}, and closed");
+        held.push(next);
+    }
+}
+
 on_both! {
+    requests_whose_bodies_do_not_come_leave_room_in_the_vm
     each_body_without_one_meaning_is_its_own_400
     a_body_over_the_limit_is_413_however_it_comes
     a_body_that_is_encoded_is_415

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::on_both;
-use crate::scenario::{On, Proxy, chat, chat_bytes, post, proxy};
+use crate::scenario::{On, Proxy, Step, chat, chat_bytes, post, proxy};
 
 fn two_pools() -> Value {
     json!({
@@ -186,6 +186,60 @@ fn a_realtime_session_is_routed_by_its_query_and_never_held(on: On) {
     );
 }
 
+/// A server decodes the path and the query, and takes the first of two models or the last.
+fn a_realtime_session_has_one_model_however_it_is_spelled(on: On) {
+    let mut proxy = proxy(on, &two_pools(), 1);
+    let mut open = |path: &str| {
+        let upgrade = [
+            (":method", "GET"),
+            (":path", path),
+            (":authority", "t"),
+            ("connection", "upgrade"),
+            ("upgrade", "websocket"),
+        ];
+        match proxy.open(0, &upgrade, false).1 {
+            Step::Forwarded(sent) => sent.pool().to_owned(),
+            step => {
+                let refused = step.refused();
+                let [code, param] = ["code", "param"].map(|field| refused.error(field).to_owned());
+                format!("{} {code} {param}", refused.status)
+            }
+        }
+    };
+    for path in [
+        "/v1/re%61ltime?m%6Fdel=q%77en",
+        "/v1//realtime/?x=%zz&model=qwen",
+    ] {
+        assert_eq!(open(path), "small", "{path}");
+    }
+    for path in [
+        "/v1/realtime",
+        "/v1/realtime?model=",
+        "/v1/realtime?Model=qwen",
+    ] {
+        assert_eq!(open(path), "long", "{path}");
+    }
+    assert_eq!(
+        open("/v1/realtime?model=qwen+2"),
+        "404 model_not_found model"
+    );
+    for (path, told) in [
+        ("?model=bge&%6Dodel=qwen", "duplicate_parameter model"),
+        ("?model=qwen&model=qwen", "duplicate_parameter model"),
+        ("?model=qwen&model", "duplicate_parameter model"),
+        ("?model=qwen%2", "invalid_value "),
+        ("?model=%ff", "invalid_value "),
+        ("?mod%65l%=qwen", "invalid_value "),
+    ] {
+        assert_eq!(
+            open(&format!("/v1/realtime{path}")),
+            format!("400 {told}"),
+            "{path}"
+        );
+    }
+    assert_eq!(open("/v1/files?model=a&model=b"), "small");
+}
+
 fn what_clients_say_in_our_name_does_not_get_through(on: On) {
     let mut proxy = proxy(on, &two_pools(), 1);
     let mut headers = post("/v1/chat/completions");
@@ -287,6 +341,7 @@ on_both! {
     a_model_that_nobody_serves_is_not_found
     requests_without_facts_are_routed_by_their_headers_at_once
     a_realtime_session_is_routed_by_its_query_and_never_held
+    a_realtime_session_has_one_model_however_it_is_spelled
     what_clients_say_in_our_name_does_not_get_through
     decisions_are_shown_to_those_who_may_see_them
     rules_do_not_see_what_clients_say_in_our_name

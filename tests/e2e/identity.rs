@@ -159,6 +159,24 @@ async fn what_the_shipped_programs_sign_passes_once() {
             "{signer}: {told}"
         );
     }
+    // A body is sent as it stands, be it one that curl would take for a file's name, and a URL may lack its path.
+    let bare = format!("http://{}?x=1", world.envoy.listener_address());
+    for signer in ["sign.py", "sign.sh"] {
+        let told = async |args: &[&str]| {
+            let mut command = Command::new(folder.join(signer));
+            command.env("JUNHENG_SECRET", SECRET).args(args);
+            let sent = command.output().await.expect("the program");
+            let told = [sent.stdout, sent.stderr].concat();
+            String::from_utf8_lossy(&told).into_owned()
+        };
+        let refused = told(&["acme-1", "POST", &url, "@/etc/hostname\n"]).await;
+        assert!(refused.contains("invalid_json"), "{signer}: {refused}");
+        let from_the_endpoint = told(&["acme-1", "GET", &bare]).await;
+        assert!(
+            from_the_endpoint.contains("there is /v1/"),
+            "{signer}: {from_the_endpoint}"
+        );
+    }
     let before = world.forwarded();
     let printed = Command::new(folder.join("sign.py"))
         .env("JUNHENG_SECRET", SECRET)

@@ -98,11 +98,15 @@ pub(super) fn prepare<S: Store + ?Sized>(config: &Identity, store: &mut S) {
     }
 }
 
-/// How many tables each key has, so that whoever signs much fills nobody else's: of so many slots that those of all keys are
-/// what was asked for, or a few more.
+/// No key's part of the nonces is larger than one of so many.
+const LEAST_PARTS: usize = 16;
+
+/// How many tables each key has, so that whoever signs much fills nobody else's: a part of what was asked for. Parts are cut
+/// for more keys than there may be now, as with their size all that is remembered goes: a key that is added or removed
+/// must not let every signed request of the last minutes pass once more.
 fn tables(config: &Signatures) -> u64 {
-    let each = config.nonces.div_ceil(config.keys.len().max(1));
-    each.div_ceil(nonces::SLOTS) as u64
+    let parts = config.keys.len().next_power_of_two().max(LEAST_PARTS);
+    config.nonces.div_ceil(parts).div_ceil(nonces::SLOTS) as u64
 }
 
 /// Tables of another number hold other nonces each, so their number is a part of the name.

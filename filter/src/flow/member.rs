@@ -14,6 +14,8 @@ use crate::ports::{Host, Version};
 use crate::values::clock::Instant;
 use crate::values::murmur3::murmur3_32;
 
+use super::held::Held;
+
 /// What one VM carries at one endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
@@ -33,6 +35,7 @@ pub struct Member {
     configurations: Vec<u32>,
     /// How many there have been.
     configured: u32,
+    held: Held,
 }
 
 /// What a VM carries in one pool.
@@ -116,7 +119,13 @@ impl Member {
             ledgers: Vec::new(),
             configurations: Vec::new(),
             configured: 0,
+            held: Held::default(),
         }
+    }
+
+    /// What its requests that are held take of the VM's memory.
+    pub(super) fn held(&self) -> Held {
+        self.held.clone()
     }
 
     /// Counts a configuration in; its number.

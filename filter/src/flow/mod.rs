@@ -16,6 +16,7 @@ mod counter;
 mod credentials;
 mod errand;
 mod forward;
+mod held;
 mod judgement;
 mod keys;
 mod lease;

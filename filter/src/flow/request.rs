@@ -2,17 +2,17 @@
 
 use crate::config::{Config, Upgrades};
 use crate::ports::Host;
-use crate::request::Api;
+use crate::request::{Api, is_realtime, realtime_model};
 use crate::values::headers::Headers;
 
 use super::caller::{self, Caller};
+use super::held::HeldBytes;
 use super::quota::EngineAnswer;
 use super::verdict::{Refusal, Verdict};
 use super::{Stream, Worker};
 
 /// What is kept of a request's headers while its body is awaited: all of them, or if they are larger what
-/// rules and keys look at. A client may hold as many requests open as the proxy lets it, and a VM has
-/// 1 GiB for them.
+/// rules and keys look at.
 const HELD_HEADER_BYTES: usize = 8 * 1024;
 
 /// What the headers ask for, kept until the body is complete.
@@ -23,6 +23,8 @@ pub(super) struct Asked {
     pub(super) limits: Asking,
     /// Whether the decision needs a body that is still to come.
     pub(super) body_follows: bool,
+    /// What its headers take of the VM's memory, once it is held.
+    held: Option<HeldBytes>,
 }
 
 /// Whether the fleet's limits have been asked for.
@@ -88,6 +90,7 @@ impl Stream {
             caller,
             limits: Asking::No,
             body_follows,
+            held: None,
         };
         if waits {
             return self.hold(asked, worker, host);
@@ -107,6 +110,12 @@ impl Stream {
         }
         if asked.headers.size() > HELD_HEADER_BYTES {
             return worker.refuse(Refusal::headers_too_large(HELD_HEADER_BYTES), host);
+        }
+        if asked.held.is_none() {
+            asked.held = worker.held.take(asked.headers.memory());
+        }
+        if asked.held.is_none() {
+            return worker.refuse(Refusal::too_many_held(), host);
         }
         self.asked = Some(asked);
         Verdict::Hold
@@ -215,8 +224,10 @@ fn kind(config: &Config, headers: &Headers) -> Result<Kind, Refusal> {
         // A body behind an upgrade cannot be read, and a server that ignores the upgrade would read it.
         (Some(_), true) => Err(Refusal::upgrade()),
         (None, true) if config.upgrades == Upgrades::Refuse => Err(Refusal::upgrade()),
-        (None, true) => Ok(realtime_model(path).map_or(Kind::Plain, Kind::Realtime)),
-        (None, false) => Ok(Kind::Plain),
+        (None, true) if is_realtime(path) => realtime_model(path)
+            .map(Kind::Realtime)
+            .map_err(|error| Refusal::body(&error)),
+        (None, _) => Ok(Kind::Plain),
         (Some(api), false) => readable(config, headers).map(|()| Kind::Body(api)),
     }
 }
@@ -241,17 +252,4 @@ fn readable(config: &Config, headers: &Headers) -> Result<(), Refusal> {
         return Err(Refusal::too_large(config.body_limit));
     }
     Ok(())
-}
-
-/// For a path that opens a Realtime session (`…/realtime?model=…`): the model that it names, if any. One
-/// that names two, which servers choose between as they like, opens none.
-fn realtime_model(path: &[u8]) -> Option<Option<String>> {
-    let path = std::str::from_utf8(path).ok()?;
-    let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    let mut models = query
-        .split('&')
-        .filter_map(|pair| pair.strip_prefix("model="));
-    let (model, other) = (models.next(), models.next());
-    let opens = path.trim_end_matches('/').ends_with("/realtime") && other.is_none();
-    opens.then(|| model.filter(|model| !model.is_empty()).map(str::to_owned))
 }

@@ -19,6 +19,7 @@ use super::bearers::Bearers;
 use super::caller;
 use super::counter::Counter;
 use super::errand::{About, Errand, Reply};
+use super::held::Held;
 use super::lease::{Candidate, Role};
 use super::member::Member;
 use super::pool::PoolState;
@@ -34,6 +35,8 @@ pub struct Worker {
     pub(super) estimator: Estimator,
     pub(super) rng: Rng,
     member: Rc<RefCell<Member>>,
+    /// What the member's requests that are held take of its memory.
+    pub(super) held: Held,
     /// Its number among the member's.
     configuration: u32,
     candidate: Candidate,
@@ -87,6 +90,7 @@ impl Worker {
                 since: host.now(),
             },
             member: Rc::clone(member),
+            held: member.borrow().held(),
             configuration,
             changes,
             followed: 0,

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::values::form;
+
 /// The request formats that are understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Api {
@@ -41,7 +43,7 @@ impl Api {
 }
 
 /// The path decoded, without query, and with single slashes and none at its end; mostly it is.
-fn normal(path: &[u8]) -> Cow<'_, [u8]> {
+pub(super) fn normal(path: &[u8]) -> Cow<'_, [u8]> {
     let encoded = path.iter().any(|byte| matches!(byte, b'%' | b'?' | b'#'));
     let slashes = path.windows(2).any(|pair| pair == b"//") || path.last() == Some(&b'/');
     match encoded || slashes {
@@ -72,10 +74,7 @@ fn normalized(path: &[u8]) -> Vec<u8> {
 }
 
 fn decode<'a>((digits, after): (&[u8; 2], &'a [u8])) -> Option<(u8, &'a [u8])> {
-    let [high, low] = digits.map(|digit| char::from(digit).to_digit(16));
-    u8::try_from((high? << 4) | low?)
-        .ok()
-        .map(|byte| (byte, after))
+    form::byte_of(*digits).map(|byte| (byte, after))
 }
 
 #[cfg(test)]

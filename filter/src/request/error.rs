@@ -88,6 +88,9 @@ pub enum Error {
         /// The most it may have.
         limit: usize,
     },
+    /// A query that servers decode each as they like.
+    #[error("the query must be UTF-8, escaped as in a form: `%25` is a percent sign")]
+    QueryEscapes,
 }
 
 impl Error {
@@ -115,7 +118,9 @@ impl Error {
             Error::NumberOutOfRange { .. } => "number_out_of_range",
             Error::Duplicate { .. } => "duplicate_parameter",
             Error::WrongType { .. } => "invalid_type",
-            Error::BoundOutOfRange { .. } | Error::BoundsDisagree => "invalid_value",
+            Error::BoundOutOfRange { .. } | Error::BoundsDisagree | Error::QueryEscapes => {
+                "invalid_value"
+            }
             Error::ModelMissing => "missing_required_parameter",
             Error::ModelEmpty | Error::ModelTooLong { .. } => "invalid_model",
         }

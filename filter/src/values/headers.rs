@@ -63,6 +63,13 @@ impl Headers {
         self.block.len()
     }
 
+    /// How many bytes of memory it takes.
+    pub fn memory(&self) -> usize {
+        let place = size_of::<(Range<usize>, Range<usize>)>();
+        let places = self.places.capacity().saturating_mul(place);
+        self.block.capacity().saturating_add(places)
+    }
+
     /// The first value of `name`.
     // Inlined, the comparison with each name is unrolled where it is asked for: 6 KB of the artifact.
     #[inline(never)]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::signed::{BODY, NOW, PATH, Request, SECRET};
 use super::{config, keys};
 use crate::on_both;
-use crate::scenario::{On, Proxy, Step, proxy};
+use crate::scenario::{On, Proxy, Step, Wasm, proxy};
 
 fn signatures() -> Value {
     json!({"keys": [
@@ -219,10 +219,29 @@ fn a_nonce_passes_once(on: On) {
     assert_eq!(twice(&mut *proxy, 1), replayed);
 }
 
-/// The smallest memory there is: 16 tables of 64.
+/// Keys come and go while what another has signed still holds.
+#[test]
+fn a_key_that_is_added_lets_nothing_pass_twice() {
+    let mut keys = signatures();
+    let mut proxy = Wasm::new(&config(json!({"signatures": keys})), 1);
+    let request = Request::new("once");
+    assert_eq!(request.send(&mut proxy), "acme");
+    let list = keys["keys"].as_array_mut().expect("keys");
+    list.push(json!({"id": "acme-2", "tenant": "acme", "secret": "e".repeat(32)}));
+    proxy.reload(&config(json!({"signatures": keys})));
+    assert_eq!(request.send(&mut proxy), "401 signature_replayed");
+    let added = Request::new("once").with(|request| request.key = ("acme-2", "e".repeat(32)));
+    assert_eq!(added.send(&mut proxy), "acme");
+    keys["keys"].as_array_mut().expect("keys").remove(1);
+    proxy.reload(&config(json!({"signatures": keys})));
+    assert_eq!(request.send(&mut proxy), "401 signature_replayed");
+    assert_eq!(added.send(&mut proxy), "401 signature_replayed");
+}
+
+/// A sixteenth of the nonces for a key: 8 tables of 64.
 fn without_room_for_a_nonce_requests_are_refused(on: On) {
     let mut few = signatures();
-    few["nonces"] = json!(1024);
+    few["nonces"] = json!(8192);
     let mut proxy = proxy(on, &config(json!({"signatures": few})), 1);
     let mut passed = Vec::new();
     let mut full = 0;
@@ -235,7 +254,7 @@ fn without_room_for_a_nonce_requests_are_refused(on: On) {
         }
     }
     assert!(
-        passed.len() <= 1024 && full >= 276,
+        passed.len() <= 512 && full >= 788,
         "{} {full}",
         passed.len()
     );
@@ -267,15 +286,20 @@ fn a_signature_beats_a_key(on: On) {
     );
 }
 
-/// Those of `envoy/`, for a request with a body and one without.
+/// Those of `envoy/`, for a request with a body and some without, of which two have URLs that name no path.
 fn the_signers_that_are_shipped_sign(on: On) {
     let mut proxy = signing(on, 1);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy");
-    for (method, path, body) in [("POST", PATH, BODY), ("GET", "/v1/models", "")] {
+    for (method, written, path, body) in [
+        ("POST", PATH, PATH, BODY),
+        ("GET", "/v1/models", "/v1/models", ""),
+        ("GET", ":80", "/", ""),
+        ("GET", "?x=/1", "/?x=/1", ""),
+    ] {
         for (number, signer) in ["sign.py", "sign.sh"].into_iter().enumerate() {
-            let nonce = format!("{method}{number}");
+            let nonce = format!("{method}{}{number}", path.len());
             let created = NOW.to_string();
-            let url = format!("http://test{path}");
+            let url = format!("http://test{written}");
             let mut command = Command::new(folder.join(signer));
             command.env("JUNHENG_SECRET", SECRET);
             match signer {
@@ -297,7 +321,7 @@ fn the_signers_that_are_shipped_sign(on: On) {
             assert_eq!(
                 send(&mut *proxy, 0, &owned(&headers), body),
                 "acme",
-                "{signer} {method}"
+                "{signer} {method} {url}"
             );
         }
     }
@@ -318,7 +342,7 @@ on_both! {
 /// Nonces of signatures that are dated five minutes ahead are kept for ten.
 fn who_signs_much_shuts_out_nobody_else(on: On) {
     let mut signatures = signatures();
-    signatures["nonces"] = json!(1024);
+    signatures["nonces"] = json!(8192);
     let proxy = &mut *proxy(on, &config(json!({"signatures": signatures})), 1);
     let mut full = 0;
     for n in 0..1_000 {
