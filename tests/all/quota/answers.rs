@@ -116,6 +116,8 @@ fn each_of_several_answers_has_the_bound(on: On) {
     for (fields, cost) in [
         (json!({"n": 3, "max_tokens": 10}), 30),
         (json!({"n": 3}), 60),
+        (json!({"max_tokens": 0}), 20),
+        (json!({"n": 3, "max_completion_tokens": 0}), 60),
         (json!({"n": 0, "max_tokens": 10}), 10),
         (json!({"n": null, "max_tokens": 10}), 10),
         (
