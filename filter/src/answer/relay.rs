@@ -55,6 +55,12 @@ impl Relay {
         }
     }
 
+    /// The same, of several answers.
+    pub fn of_several(mut self) -> Relay {
+        self.meter = self.meter.of_several();
+        self
+    }
+
     /// The same, and the event that tells the usage is taken out: its client did not ask for it.
     pub fn without_usage(mut self) -> Relay {
         self.without_usage = self.meter.form() == Form::Events;

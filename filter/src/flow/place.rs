@@ -358,6 +358,7 @@ fn placed(
         retried: false,
         input: choice.input,
         output: facts.and_then(|facts| facts.max_output),
+        several: facts.is_some_and(|facts| facts.answers > 1),
         dropped: choice.dropped,
         reserved: choice.reserved,
         unasked_usage: asks,

@@ -279,6 +279,9 @@ fn relay(start: &ResponseStart<'_>, placed: &Placed) -> Option<Box<Relay>> {
         return None;
     }
     let mut relay = Relay::new(form);
+    if placed.several {
+        relay = relay.of_several();
+    }
     if placed.unasked_usage {
         relay = relay.without_usage();
     }

@@ -11,6 +11,7 @@ use crate::scenario::{On, Step, pass, post, proxy};
 on_both! {
     a_stream_with_a_declared_bound_is_the_servers_to_end
     each_of_several_answers_has_the_bound
+    several_answers_that_are_left_before_their_usage_are_charged_what_was_relayed_of_all
     an_embedding_is_charged_as_it_says
     an_empty_prompt_is_metered_like_any_other
     what_an_endpoint_refuses_costs_nothing
@@ -143,6 +144,56 @@ fn each_of_several_answers_has_the_bound(on: On) {
         let left = left(proxy);
         let input = 1000 - cost - left;
         assert!(input <= INPUT, "{body}: {left} left");
+    }
+}
+
+/// With `continuous_usage_stats` each event tells what its own choice, and its own prompt, has used.
+fn several_answers_that_are_left_before_their_usage_are_charged_what_was_relayed_of_all(on: On) {
+    let prompt = "some ten words or so ".repeat(8);
+    let requests = [
+        (
+            "/v1/chat/completions",
+            json!({"n": 8, "messages": [{"role": "user", "content": prompt}]}),
+        ),
+        ("/v1/completions", json!({"prompt": vec![&prompt; 8]})),
+    ];
+    for (path, mut body) in requests {
+        for usage in [None, Some((300, 600))] {
+            let proxy = &mut *proxy(on, &config(tokens(100_000)), 1);
+            (body["model"], body["stream"], body["max_tokens"]) =
+                (json!("m"), json!(true), json!(100));
+            let (stream, _) = proxy.open(0, &post(path), false);
+            assert!(is_sent(&proxy.body(
+                stream,
+                body.to_string().as_bytes(),
+                true
+            )));
+            let input = 100_000 - 800 - left(proxy);
+            proxy.respond_with(stream, 200, 1, &[("content-type", "text/event-stream")]);
+            for token in 1..=50 {
+                for choice in 0..8 {
+                    let event = json!({
+                        "choices": [{"index": choice, "text": " token"}],
+                        "usage": {"prompt_tokens": 1, "completion_tokens": token},
+                    });
+                    proxy.respond_body(stream, format!("data: {event}\n\n").as_bytes(), false);
+                }
+            }
+            if let Some((input, output)) = usage {
+                let usage = json!({"prompt_tokens": input, "completion_tokens": output});
+                let event = json!({"choices": [], "usage": usage});
+                proxy.respond_body(stream, format!("data: {event}\n\n").as_bytes(), false);
+            }
+            proxy.close(stream);
+            let charged = 100_000 - left(proxy);
+            match usage {
+                None => assert!(
+                    charged >= input + 400,
+                    "{path}: {charged}, {input} of input"
+                ),
+                Some((input, output)) => assert_eq!(charged, input + output),
+            }
+        }
     }
 }
 
