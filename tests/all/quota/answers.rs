@@ -218,31 +218,40 @@ fn an_embedding_is_charged_as_it_says(on: On) {
 
 fn a_stream_is_cut_where_its_limit_says_so(on: On) {
     let quotas = json!([{"name": "team", "default_output": 20, "cut_streams": true, "tokens": {"limit": 1000, "per": "1h"}}]);
-    let proxy = &mut *proxy(on, &config(quotas), 1);
     let body =
         json!({"model": "m", "stream": true, "messages": [{"role": "user", "content": "hello"}]});
-    let (stream, _) = proxy.open(0, &post("/v1/chat/completions"), false);
-    assert!(is_sent(&proxy.body(
-        stream,
-        body.to_string().as_bytes(),
-        true
-    )));
-    proxy.respond_with(stream, 200, 1, &[("content-type", "text/event-stream")]);
-    let mut relayed = Vec::new();
-    for _ in 0..50 {
-        relayed.extend(proxy.respond_body(stream, event(" token").as_bytes(), false));
+    let usage = json!({"choices": [], "usage": {"prompt_tokens": INPUT, "completion_tokens": 45}});
+    let usage = format!("data: {usage}\n\ndata: [DONE]\n\n");
+    // Who leaves at the end that was given stops the server; who stays has it go on, and pays for that.
+    for (stays, end, charges) in [
+        (false, "", INPUT + 20..=INPUT + 22),
+        (true, "", INPUT + 50..=INPUT + 100),
+        (true, &usage, INPUT + 45..=INPUT + 45),
+    ] {
+        let proxy = &mut *proxy(on, &config(quotas.clone()), 1);
+        let (stream, _) = proxy.open(0, &post("/v1/chat/completions"), false);
+        let step = proxy.body(stream, body.to_string().as_bytes(), true);
+        assert!(is_sent(&step), "{step:?}");
+        proxy.respond_with(stream, 200, 1, &[("content-type", "text/event-stream")]);
+        let mut relayed = String::new();
+        for _ in 0..50 {
+            let event = proxy.respond_body(stream, event(" token").as_bytes(), false);
+            relayed += std::str::from_utf8(&event).expect("UTF-8");
+            if !stays && relayed.ends_with("data: [DONE]\n\n") {
+                break;
+            }
+        }
+        assert_eq!(proxy.respond_body(stream, end.as_bytes(), true), b"");
+        proxy.close(stream);
+        assert!(
+            relayed.contains("\"finish_reason\":\"length\"")
+                && relayed.ends_with("data: [DONE]\n\n")
+                && relayed.matches(" token").count() <= 20,
+            "{relayed}"
+        );
+        let charged = 1000 - left(proxy);
+        assert!(charges.contains(&charged), "{charged}, not {charges:?}");
     }
-    proxy.close(stream);
-    let relayed = String::from_utf8(relayed).expect("UTF-8");
-    assert!(
-        relayed.contains("\"finish_reason\":\"length\"") && relayed.ends_with("data: [DONE]\n\n"),
-        "{relayed}"
-    );
-    let charged = 1000 - left(proxy);
-    assert!(
-        charged <= INPUT + 20 && charged >= INPUT + relayed.matches(" token").count() as u32,
-        "{charged}"
-    );
 }
 
 /// Its input is estimated at no token, and its output counts all the same.
