@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use harness::artifact;
-use harness::host::{Faults, Headers, Host, Module, Options, StreamInfo, Verdict, Vm};
+use harness::host::{
+    Faults, Headers, Host, Module, Options, Status, StreamInfo, Verdict, Vm, When,
+};
 use junheng::values::rng::Rng;
 use serde_json::{Value, json};
 
@@ -154,6 +156,31 @@ fn no_hostcall_that_fails_can_trap_the_vm() {
                 "seed {seed}: {refused}"
             ),
         }
+    }
+}
+
+/// Its head is paused; a body that went on would take it along, with the client's own copies of our headers.
+#[test]
+fn a_request_without_a_configuration_stays_where_the_proxy_takes_no_answer() {
+    let call = "proxy_send_local_response";
+    let host = host(Options {
+        faults: Faults::on(call, When::Every(1), Status::InternalFailure),
+        ..Options::default()
+    });
+    let mut vm = host.start_vm().expect("a valid configuration");
+    let root = vm.root();
+    vm.retire(root).expect("no trap");
+    for trailers in [false, true] {
+        let stream = vm.open_stream_on(root, StreamInfo::default());
+        let verdict = vm.request_headers(stream, chat_headers(), false);
+        assert_eq!(verdict.expect("no trap"), Verdict::Pause);
+        let verdict = vm.request_body(stream, BODY, !trailers);
+        assert_eq!(verdict.expect("no trap"), Verdict::Pause);
+        if trailers {
+            let verdict = vm.request_trailers(stream, Headers::from_iter([("a", "b")]));
+            assert_eq!(verdict.expect("no trap"), Verdict::Pause);
+        }
+        assert_eq!(vm.take_request_body(stream), b"");
     }
 }
 

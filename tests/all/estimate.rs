@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::on_both;
-use crate::scenario::{On, Proxy, StreamId, chat, proxy};
+use crate::scenario::{On, Proxy, StreamId, chat, post, proxy};
 
 fn config() -> Value {
     json!({
@@ -70,7 +70,33 @@ fn prompts_with_images_teach_nothing(on: On) {
     assert_eq!(ask(&mut *proxy, "m").1, first);
 }
 
+/// What a caller has made an endpoint tell of a part of its prompts would be every caller's correction.
+fn answers_that_break_off_and_streams_of_several_prompts_teach_nothing(on: On) {
+    let mut proxy = proxy(on, &config(), 1);
+    let (_, first) = ask(&mut *proxy, "m");
+    let usage =
+        json!({"choices": [{"index": 0, "text": "a"}], "usage": {"prompt_tokens": first * 3}});
+    let event = format!("data: {usage}\n\n");
+    for _ in 0..50 {
+        let (stream, _) = ask(&mut *proxy, "m");
+        proxy.respond_body(stream, event.as_bytes(), false);
+        proxy.close(stream);
+    }
+    assert_eq!(ask(&mut *proxy, "m").1, first, "broken off");
+    let prompt = "a plain sentence of words ".repeat(40);
+    let body = json!({"model": "m", "stream": true, "prompt": [prompt, "b"]}).to_string();
+    for _ in 0..50 {
+        let (stream, _) = proxy.open(0, &post("/v1/completions"), false);
+        proxy.body(stream, body.as_bytes(), true).sent();
+        proxy.respond(stream, 200, 1);
+        proxy.respond_body(stream, event.as_bytes(), true);
+        proxy.close(stream);
+    }
+    assert_eq!(ask(&mut *proxy, "m").1, first, "of several prompts");
+}
+
 on_both! {
+    answers_that_break_off_and_streams_of_several_prompts_teach_nothing
     prompts_with_images_teach_nothing
     an_estimate_approaches_what_the_model_reports_and_for_that_model_only
 }

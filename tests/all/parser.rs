@@ -134,7 +134,8 @@ fn serde_reading(api: Api, body: &[u8], facts: &Facts) -> Result<(), String> {
         Api::Responses => &["max_output_tokens"],
         Api::Embeddings => &[],
     };
-    let bound = names.iter().find_map(|name| value[*name].as_u64());
+    let mut bounds = names.iter().filter_map(|name| value[*name].as_u64());
+    let bound = bounds.find(|bound| *bound > 0);
     let place: Value = serde_json::from_slice(&body[facts.model_span.clone()])
         .map_err(|error| error.to_string())?;
     let ours = (

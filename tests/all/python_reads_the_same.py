@@ -147,7 +147,11 @@ def reading(api, body):
     read.raw |= any(top.get(name) is not None for name in TOP_RAW[api])
     bounds = {"chat": ("max_tokens", "max_completion_tokens"), "responses": ("max_output_tokens",), "embeddings": ()}
     bounds = [top[name] for name in bounds.get(api, ("max_tokens",)) if top.get(name) is not None]
-    if len(set(bounds)) > 1 or any(type(bound) is not int for bound in bounds):
+    if any(type(bound) is not int for bound in bounds):
+        raise ValueError(f"bounds: {bounds}")
+    # 0 bounds nothing.
+    bounds = [bound for bound in bounds if bound]
+    if len(set(bounds)) > 1:
         raise ValueError(f"bounds: {bounds}")
     counts = [top[name] for name in ("n", "best_of") if name in TOP[api] and top.get(name) is not None]
     if any(type(count) is not int for count in counts):

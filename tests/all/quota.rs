@@ -81,13 +81,13 @@ fn answer_using(proxy: &mut dyn Proxy, stream: StreamId, input: u32, output: u32
     proxy.close(stream);
 }
 
-/// What is left, as a request of no output is told that is refused, be it by its endpoint.
+/// What is left, as a request of the least output is told that is refused, be it by its endpoint.
 fn left(proxy: &mut dyn Proxy) -> u32 {
-    let (stream, step) = ask(proxy, 0, &[], 0);
+    let (stream, step) = ask(proxy, 0, &[], 1);
     let left = match step {
         Step::Forwarded(_) => {
             let told = proxy.respond(stream, 400, 1);
-            number(&told, "x-ratelimit-remaining-tokens") + INPUT
+            number(&told, "x-ratelimit-remaining-tokens") + INPUT + 1
         }
         Step::Refused(refused) => number(&refused.headers, "x-ratelimit-remaining-tokens"),
         Step::Held => panic!("held"),

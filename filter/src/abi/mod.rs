@@ -70,12 +70,13 @@ extern "C" fn proxy_on_request_headers(id: u32, _count: u32, end: u32) -> u32 {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_body(id: u32, size: usize, end: u32) -> u32 {
-    with_stream(id, |stream| stream.request_body(size, end != 0)).unwrap_or(CONTINUE)
+    // A request that nobody has looked at stays, whatever the proxy made of the answer to its head.
+    with_stream(id, |stream| stream.request_body(size, end != 0)).unwrap_or(PAUSE)
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_trailers(id: u32, _count: u32) -> u32 {
-    with_stream(id, |stream| stream.request_trailers()).unwrap_or(CONTINUE)
+    with_stream(id, |stream| stream.request_trailers()).unwrap_or(PAUSE)
 }
 
 #[unsafe(no_mangle)]

@@ -6,6 +6,10 @@
 //! The text that comes behind a report is added to it: so the first report of Anthropic's streams, which says 1,
 //! and those of servers that report with every event, need no rule of their own.
 //!
+//! Where several answers were asked for, vLLM and SGLang report in each event (`continuous_usage_stats`) what its own choice has
+//! used, and of several prompts its own: such a report never lowers the count, and tells nothing of the input. The event without a
+//! choice, at the end, tells of all.
+//!
 //! The state is some 300 bytes, whatever comes, and the same bytes count the same however they are cut.
 
 use super::events::{EventReader, Part};
@@ -77,6 +81,8 @@ pub struct Meter {
     json: JsonReader,
     said: Said,
     this: Event,
+    /// Whether an event may tell of one choice alone, as several answers were asked for.
+    several: bool,
     /// How much of `[DONE]` the event's data is; `None` if it is something else.
     done: Option<usize>,
     count: u32,
@@ -130,9 +136,16 @@ impl Meter {
             json: JsonReader::default(),
             said: Said::default(),
             this: Event::default(),
+            several: false,
             done: Some(0),
             count: 0,
         }
+    }
+
+    /// The same, of several answers.
+    pub fn of_several(mut self) -> Meter {
+        self.several = self.form == Form::Events;
+        self
     }
 
     /// The answer goes on with `chunk`.
@@ -149,14 +162,10 @@ impl Meter {
     /// What has been relayed with all that was fed.
     pub fn relayed(&self) -> Relayed {
         let estimated_output = self.said.estimate();
-        let reported = self.said.usage.and_then(|usage| usage.output);
-        let since = estimated_output.0.saturating_sub(self.said.reported_at.0);
         Relayed {
             usage: self.said.usage,
             estimated_output,
-            output: reported.map_or(estimated_output, |output| {
-                output.saturating_add(Tokens(since))
-            }),
+            output: self.said.output(estimated_output),
             events: self.count,
             finished: self.said.finished,
         }
@@ -175,7 +184,11 @@ impl Meter {
                     self.count = self.count.saturating_add(data.into());
                     self.json = JsonReader::default();
                     self.done = Some(0);
-                    return Some(std::mem::take(&mut self.this));
+                    let event = std::mem::take(&mut self.this);
+                    if self.several && event.usage {
+                        self.said.report(event.choice);
+                    }
+                    return Some(event);
                 }
             }
         }
@@ -204,13 +217,17 @@ impl Meter {
 
     fn json(&mut self, data: &[u8]) {
         let (said, this, whole) = (&mut self.said, &mut self.this, self.form == Form::Json);
+        let several = self.several;
         self.json.feed(data, &mut |token| match token {
             Token::Choices => this.no_choice = true,
             Token::Choice => (this.no_choice, this.choice) = (false, true),
             Token::End => said.finished |= whole,
             Token::UsageEnd => {
                 this.usage = true;
-                said.report();
+                // Whether it is of one choice shows the whole event.
+                if !several {
+                    said.report(false);
+                }
             }
             token => {
                 this.says |= token == Token::Begins;
@@ -257,13 +274,18 @@ impl Said {
         }
     }
 
-    /// Takes in the report that is complete.
-    fn report(&mut self) {
+    /// Takes in the report that is complete, which may be that of one choice among several.
+    fn report(&mut self, of_one: bool) {
         let open = self.open;
         let input = open.input.map(|input| input.saturating_add(open.cached));
-        let (input, output) = (open.prompt.or(input), open.output);
+        let (mut input, mut output) = (open.prompt.or(input), open.output);
+        let estimate = self.estimate();
+        if of_one {
+            input = None;
+            output = output.map(|output| output.max(self.output(estimate).0));
+        }
         if output.is_some() {
-            self.reported_at = self.estimate();
+            self.reported_at = estimate;
         }
         let known = self.usage.unwrap_or_default();
         let usage = Usage {
@@ -271,6 +293,13 @@ impl Said {
             output: output.map(Tokens).or(known.output),
         };
         self.usage = (usage != Usage::default()).then_some(usage);
+    }
+
+    /// The output, where all of it is estimated at `estimate`.
+    fn output(&self, estimate: Tokens) -> Tokens {
+        let reported = self.usage.and_then(|usage| usage.output);
+        let since = Tokens(estimate.0.saturating_sub(self.reported_at.0));
+        reported.map_or(estimate, |output| output.saturating_add(since))
     }
 
     fn estimate(&self) -> Tokens {

@@ -78,7 +78,10 @@ fn answers() -> Vec<(String, Form, Told)> {
 }
 
 fn relayed<'a>(form: Form, chunks: impl IntoIterator<Item = &'a [u8]>) -> Relayed {
-    let mut meter = Meter::new(form);
+    metered(Meter::new(form), chunks)
+}
+
+fn metered<'a>(mut meter: Meter, chunks: impl IntoIterator<Item = &'a [u8]>) -> Relayed {
     chunks.into_iter().for_each(|chunk| meter.feed(chunk));
     meter.relayed()
 }
@@ -143,6 +146,39 @@ fn a_count_never_falls_while_text_passes_and_covers_a_token_a_piece() {
     }
 }
 
+/// As vLLM and SGLang report with `continuous_usage_stats`; the usage may as well stand before the choices.
+#[test]
+fn a_report_of_one_of_several_choices_is_not_taken_for_all() {
+    let several = |events: &[String]| {
+        let stream = events.concat();
+        let meter = || Meter::new(Form::Events).of_several();
+        let relayed = metered(meter(), [stream.as_bytes()]);
+        for cut in 0..stream.len() {
+            let (start, rest) = stream.as_bytes().split_at(cut);
+            assert_eq!(metered(meter(), [start, rest]), relayed, "{cut}");
+        }
+        (relayed.usage.and_then(|usage| usage.input), relayed.output)
+    };
+    let mut events = Vec::new();
+    for token in 1..=3 {
+        for choice in 0..3 {
+            let choices = format!(r#""choices":[{{"index":{choice},"text":"a "}}]"#);
+            let usage = format!(r#""usage":{{"prompt_tokens":3,"completion_tokens":{token}}}"#);
+            events.push(match choice {
+                0 => format!("data: {{{usage},{choices}}}\n\n"),
+                _ => format!("data: {{{choices},{usage}}}\n\n"),
+            });
+            assert_eq!(several(&events), (None, Tokens(events.len() as u32)));
+        }
+    }
+    // Servers that tell of all with the last choice are believed, where that is more.
+    let all = "data: {\"choices\":[{}],\"usage\":{\"completion_tokens\":90}}\n\n";
+    events.push(all.to_owned());
+    assert_eq!(several(&events), (None, Tokens(90)));
+    events.push(USAGE.to_owned());
+    assert_eq!(several(&events), (Some(Tokens(21)), Tokens(7)));
+}
+
 #[test]
 fn a_line_of_megabytes_costs_no_memory() {
     let mut meter = Meter::new(Form::Events);
@@ -173,9 +209,10 @@ proptest! {
         parts in prop::collection::vec(prop_oneof![
             Just("data: {\"choices\":[".to_owned()), Just("{\"delta\":{\"content\":\"é\\u00e9".to_owned()), Just("\"}}]}".to_owned()),
             Just("\r".to_owned()), Just("\n".to_owned()), Just("usage\":{\"completion_tokens\":12".to_owned()), Just("\"".to_owned()),
+            Just("data: {\"usage\":{\"completion_tokens\":9},\"choices\":[{}]}\n\n".to_owned()),
             Just(",".to_owned()), Just("}".to_owned()), Just("\u{feff}".to_owned()), "[ -~]{0,5}", "\\PC{0,3}"
         ], 0..40),
-        mut cuts in prop::collection::vec(0usize..600, 0..12), json: bool
+        mut cuts in prop::collection::vec(0usize..600, 0..12), json: bool, several: bool
     ) {
         let text = parts.concat();
         let bytes = text.as_bytes();
@@ -184,6 +221,10 @@ proptest! {
         cuts.sort_unstable();
         let chunks = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]);
         let form = if json { Form::Json } else { Form::Events };
-        prop_assert_eq!(relayed(form, chunks), relayed(form, [bytes]));
+        let meter = || match several {
+            true => Meter::new(form).of_several(),
+            false => Meter::new(form),
+        };
+        prop_assert_eq!(metered(meter(), chunks), metered(meter(), [bytes]));
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! A stream that has a budget is cut before the event that goes beyond it, and ends as one that reached its `max_tokens`
 //! ([`super::ending`]). So an event has to be complete before it leaves; servers send them whole. What the upstream still
-//! sends is swallowed: most clients leave at the end they were given, and that stops it.
+//! sends is swallowed, and counted, as it was generated. Most clients leave at the end they were given, and that stops it;
+//! one that stays would otherwise have it generate for nothing.
 //!
 //! Everything else leaves as it came, byte for byte, and a piece in which nothing is taken out is not copied.
 
@@ -28,9 +29,9 @@ pub struct Relay {
     without_usage: bool,
     /// The most output that the client gets.
     budget: Option<Tokens>,
-    /// What had been relayed before this event; only with a budget.
-    before: Option<Relayed>,
-    /// Whether the stream was cut: then `before` is all there was.
+    /// The output before this event; only with a budget.
+    before: Tokens,
+    /// Whether the stream was cut: then the client gets no more of it.
     cut: bool,
     /// The beginning of an event that may not be for the client.
     held: Vec<u8>,
@@ -47,12 +48,18 @@ impl Relay {
             meter: Meter::new(form),
             without_usage: false,
             budget: None,
-            before: None,
+            before: Tokens(0),
             cut: false,
             held: Vec::new(),
             another: false,
             taken: false,
         }
+    }
+
+    /// The same, of several answers.
+    pub fn of_several(mut self) -> Relay {
+        self.meter = self.meter.of_several();
+        self
     }
 
     /// The same, and the event that tells the usage is taken out: its client did not ask for it.
@@ -66,7 +73,6 @@ impl Relay {
     pub fn within(mut self, budget: Tokens) -> Relay {
         if self.meter.form() == Form::Events {
             self.budget = Some(budget);
-            self.before = Some(self.meter.relayed());
         }
         self
     }
@@ -81,16 +87,16 @@ impl Relay {
         self.cut
     }
 
-    /// What the client has got.
+    /// What has come of the answer: what the client has got, and what was swallowed behind a cut.
     pub fn relayed(&self) -> Relayed {
-        let before = self.before.filter(|_| self.cut);
-        before.unwrap_or_else(|| self.meter.relayed())
+        self.meter.relayed()
     }
 
     /// The answer goes on with `piece`, its last if it is the `end`: what the client gets in its place, `None` for
     /// the piece as it is.
     pub fn pass(&mut self, piece: &[u8], end: bool) -> Option<Vec<u8>> {
         if self.cut {
+            self.meter.feed(piece);
             return Some(Vec::new());
         }
         if !self.changes() {
@@ -119,6 +125,7 @@ impl Relay {
             };
             self.event(event, piece.len().saturating_sub(rest.len()), &mut way);
         }
+        self.meter.feed(rest);
         way.out
     }
 
@@ -152,15 +159,14 @@ impl Relay {
     #[cold]
     #[inline(never)]
     fn cut_before(&mut self, to: usize, way: &mut Way<'_>) -> bool {
-        let relayed = self.meter.relayed();
-        if self.budget.is_none_or(|budget| relayed.output <= budget) {
-            self.before = Some(relayed);
+        let output = self.meter.relayed().output;
+        if self.budget.is_none_or(|budget| output <= budget) {
+            self.before = output;
             return false;
         }
         let mut event = std::mem::take(&mut self.held);
         event.extend_from_slice(way.piece.get(way.at..to).unwrap_or_default());
-        let output = self.before.map_or(Tokens(0), |before| before.output);
-        let Some(ending) = ending(&event, self.meter.choices(), output) else {
+        let Some(ending) = ending(&event, self.meter.choices(), self.before) else {
             // Nobody knows how such a stream ends early: it is relayed, and charged for.
             way.take(to);
             way.put(&event);

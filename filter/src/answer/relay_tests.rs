@@ -166,8 +166,22 @@ fn a_stream_is_cut_before_its_budget_is_exceeded_wherever_it_is_split() {
             let (got, relay) = within(4, &[start, rest, b""]);
             assert_eq!(got, expected, "{cut}");
             assert!(relay.is_cut());
-            assert_eq!(relay.relayed().output, Tokens(4));
+            // What was swallowed was generated all the same: as the upstream reports it at its end.
+            assert_eq!(relay.relayed().output, Tokens(3));
         }
+    }
+}
+
+#[test]
+fn what_is_swallowed_behind_a_cut_is_counted_and_not_kept() {
+    let mut relay = Relay::new(Form::Events).within(Tokens(4));
+    let events = chat(100);
+    for (at, event) in events[..101].iter().enumerate() {
+        let instead = relay.pass(event.as_bytes(), false);
+        assert_eq!(relay.relayed().output, Tokens(at as u32));
+        assert_eq!((relay.is_cut(), instead.is_some()), (at > 4, at > 4));
+        assert!(at <= 5 || instead.is_some_and(|instead| instead.is_empty()));
+        assert_eq!(relay.held.capacity(), 0);
     }
 }
 
@@ -255,8 +269,11 @@ proptest! {
         cuts.sort_unstable();
         let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
         let run = |pieces: &[&[u8]]| match budget {
-            None => passed(pieces.iter().copied()),
-            Some(budget) => within(budget, pieces).0.into_bytes(),
+            None => (passed(pieces.iter().copied()), None),
+            Some(budget) => {
+                let (got, relay) = within(budget, pieces);
+                (got.into_bytes(), Some(relay.relayed()))
+            }
         };
         prop_assert_eq!(run(&pieces), run(&[bytes]));
     }

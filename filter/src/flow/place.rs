@@ -358,6 +358,7 @@ fn placed(
         retried: false,
         input: choice.input,
         output: facts.and_then(|facts| facts.max_output),
+        several: facts.is_some_and(|facts| facts.answers > 1),
         dropped: choice.dropped,
         reserved: choice.reserved,
         unasked_usage: asks,
@@ -375,7 +376,9 @@ fn learning(worker: &mut Worker, facts: &Facts, models: [Option<ModelId>; 2]) ->
     const KNOWN_AFTER: u32 = 64;
     const THEN_ONE_IN: usize = 16;
     // Token ids are counted, not estimated, and what an image is worth says nothing of text.
-    if facts.text.ids > 0 || facts.text.images > 0 {
+    // A stream of several answers may tell of one prompt among several.
+    let partial = facts.stream && facts.answers > 1;
+    if facts.text.ids > 0 || facts.text.images > 0 || partial {
         return None;
     }
     let sent = models[1]?;

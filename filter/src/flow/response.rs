@@ -250,7 +250,8 @@ fn settle(mut placed: Placed, worker: &mut Worker, by: EndedBy, host: &mut dyn H
         };
         quota::settle(worker, placed.reserved, answer, host);
     }
-    let Some(learning) = placed.learning else {
+    // What the end would have corrected teaches nothing: anybody could leave before it.
+    let Some(learning) = placed.learning.filter(|_| placed.complete) else {
         return;
     };
     let relayed = placed.relay.and_then(|relay| relay.relayed().usage);
@@ -279,6 +280,9 @@ fn relay(start: &ResponseStart<'_>, placed: &Placed) -> Option<Box<Relay>> {
         return None;
     }
     let mut relay = Relay::new(form);
+    if placed.several {
+        relay = relay.of_several();
+    }
     if placed.unasked_usage {
         relay = relay.without_usage();
     }

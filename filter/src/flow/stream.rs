@@ -57,6 +57,8 @@ pub(super) struct Placed {
     pub(super) retried: bool,
     pub(super) input: Option<Tokens>,
     pub(super) output: Option<Tokens>,
+    /// Whether more than one answer was asked for.
+    pub(super) several: bool,
     pub(super) dropped: Vec<(PoolId, DroppedBy)>,
     /// Collects what the response says of the prompt's length.
     pub(super) learning: Option<Learning>,

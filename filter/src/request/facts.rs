@@ -44,7 +44,7 @@ pub struct Facts {
     pub stream: bool,
     /// Where in the body the value of OpenAI's `stream_options` stands, if it is there.
     pub stream_options: Option<Range<usize>>,
-    /// The most tokens it lets the model answer, if it says; of each answer, where it asks for more.
+    /// The most tokens it lets the model answer, from 1, if it says; of each answer, where it asks for more.
     pub max_output: Option<Tokens>,
     /// How many answers it asks for: so many as it says, 1 if it does not, to each of its prompts.
     pub answers: u32,
@@ -62,7 +62,8 @@ impl Facts {
 /// Reads `body` as a request to `api`.
 ///
 /// `max_tokens` and `max_completion_tokens` may both be there if they are equal: servers differ on
-/// which one wins.
+/// which one wins. A bound of 0 is none: that is how some servers read it, and what it would bound goes on to the end of
+/// their context.
 ///
 /// # Errors
 /// See [`Error`]: all that is not one JSON object with one meaning.
@@ -172,11 +173,11 @@ impl<'a> Reader<'a> {
             }
             (Use::Stream, _) => Err(Error::wrong_type("true or false")),
             (Use::Bound, _) => {
-                self.bound = Some(self.bound(kind)?);
+                self.bound = Some(self.bound(kind)?).filter(|bound| *bound > 0);
                 Ok(())
             }
             (Use::SecondBound, _) => {
-                self.second_bound = Some(self.bound(kind)?);
+                self.second_bound = Some(self.bound(kind)?).filter(|bound| *bound > 0);
                 Ok(())
             }
             (Use::Answers, _) => {

@@ -214,6 +214,20 @@ fn everything_a_model_is_shown_counts_and_data_does_not() {
 }
 
 #[test]
+fn a_bound_of_0_declares_none() {
+    for (fields, bound) in [
+        (r#""max_tokens":0"#, None),
+        (r#""max_tokens":0,"max_completion_tokens":0"#, None),
+        (r#""max_tokens":0,"max_completion_tokens":5"#, Some(5)),
+        (r#""max_tokens":5,"max_completion_tokens":0"#, Some(5)),
+        (r#""max_tokens":1"#, Some(1)),
+    ] {
+        let facts = chat(format!(r#"{{"model":"m",{fields}}}"#).as_bytes()).unwrap();
+        assert_eq!(facts.max_output, bound.map(Tokens), "{fields}");
+    }
+}
+
+#[test]
 fn token_ids_are_counted_one_by_one() {
     let body = br#"{"model":"m","input":[[1,2,3],[4]]}"#;
     assert_eq!(

@@ -11,6 +11,7 @@ use crate::scenario::{On, Step, pass, post, proxy};
 on_both! {
     a_stream_with_a_declared_bound_is_the_servers_to_end
     each_of_several_answers_has_the_bound
+    several_answers_that_are_left_before_their_usage_are_charged_what_was_relayed_of_all
     an_embedding_is_charged_as_it_says
     an_empty_prompt_is_metered_like_any_other
     what_an_endpoint_refuses_costs_nothing
@@ -116,6 +117,8 @@ fn each_of_several_answers_has_the_bound(on: On) {
     for (fields, cost) in [
         (json!({"n": 3, "max_tokens": 10}), 30),
         (json!({"n": 3}), 60),
+        (json!({"max_tokens": 0}), 20),
+        (json!({"n": 3, "max_completion_tokens": 0}), 60),
         (json!({"n": 0, "max_tokens": 10}), 10),
         (json!({"n": null, "max_tokens": 10}), 10),
         (
@@ -144,6 +147,56 @@ fn each_of_several_answers_has_the_bound(on: On) {
     }
 }
 
+/// With `continuous_usage_stats` each event tells what its own choice, and its own prompt, has used.
+fn several_answers_that_are_left_before_their_usage_are_charged_what_was_relayed_of_all(on: On) {
+    let prompt = "some ten words or so ".repeat(8);
+    let requests = [
+        (
+            "/v1/chat/completions",
+            json!({"n": 8, "messages": [{"role": "user", "content": prompt}]}),
+        ),
+        ("/v1/completions", json!({"prompt": vec![&prompt; 8]})),
+    ];
+    for (path, mut body) in requests {
+        for usage in [None, Some((300, 600))] {
+            let proxy = &mut *proxy(on, &config(tokens(100_000)), 1);
+            (body["model"], body["stream"], body["max_tokens"]) =
+                (json!("m"), json!(true), json!(100));
+            let (stream, _) = proxy.open(0, &post(path), false);
+            assert!(is_sent(&proxy.body(
+                stream,
+                body.to_string().as_bytes(),
+                true
+            )));
+            let input = 100_000 - 800 - left(proxy);
+            proxy.respond_with(stream, 200, 1, &[("content-type", "text/event-stream")]);
+            for token in 1..=50 {
+                for choice in 0..8 {
+                    let event = json!({
+                        "choices": [{"index": choice, "text": " token"}],
+                        "usage": {"prompt_tokens": 1, "completion_tokens": token},
+                    });
+                    proxy.respond_body(stream, format!("data: {event}\n\n").as_bytes(), false);
+                }
+            }
+            if let Some((input, output)) = usage {
+                let usage = json!({"prompt_tokens": input, "completion_tokens": output});
+                let event = json!({"choices": [], "usage": usage});
+                proxy.respond_body(stream, format!("data: {event}\n\n").as_bytes(), false);
+            }
+            proxy.close(stream);
+            let charged = 100_000 - left(proxy);
+            match usage {
+                None => assert!(
+                    charged >= input + 400,
+                    "{path}: {charged}, {input} of input"
+                ),
+                Some((input, output)) => assert_eq!(charged, input + output),
+            }
+        }
+    }
+}
+
 /// Embeddings tell what they used, which has no output.
 fn an_embedding_is_charged_as_it_says(on: On) {
     let proxy = &mut *proxy(on, &config(tokens(10_000)), 1);
@@ -165,31 +218,40 @@ fn an_embedding_is_charged_as_it_says(on: On) {
 
 fn a_stream_is_cut_where_its_limit_says_so(on: On) {
     let quotas = json!([{"name": "team", "default_output": 20, "cut_streams": true, "tokens": {"limit": 1000, "per": "1h"}}]);
-    let proxy = &mut *proxy(on, &config(quotas), 1);
     let body =
         json!({"model": "m", "stream": true, "messages": [{"role": "user", "content": "hello"}]});
-    let (stream, _) = proxy.open(0, &post("/v1/chat/completions"), false);
-    assert!(is_sent(&proxy.body(
-        stream,
-        body.to_string().as_bytes(),
-        true
-    )));
-    proxy.respond_with(stream, 200, 1, &[("content-type", "text/event-stream")]);
-    let mut relayed = Vec::new();
-    for _ in 0..50 {
-        relayed.extend(proxy.respond_body(stream, event(" token").as_bytes(), false));
+    let usage = json!({"choices": [], "usage": {"prompt_tokens": INPUT, "completion_tokens": 45}});
+    let usage = format!("data: {usage}\n\ndata: [DONE]\n\n");
+    // Who leaves at the end that was given stops the server; who stays has it go on, and pays for that.
+    for (stays, end, charges) in [
+        (false, "", INPUT + 20..=INPUT + 22),
+        (true, "", INPUT + 50..=INPUT + 100),
+        (true, &usage, INPUT + 45..=INPUT + 45),
+    ] {
+        let proxy = &mut *proxy(on, &config(quotas.clone()), 1);
+        let (stream, _) = proxy.open(0, &post("/v1/chat/completions"), false);
+        let step = proxy.body(stream, body.to_string().as_bytes(), true);
+        assert!(is_sent(&step), "{step:?}");
+        proxy.respond_with(stream, 200, 1, &[("content-type", "text/event-stream")]);
+        let mut relayed = String::new();
+        for _ in 0..50 {
+            let event = proxy.respond_body(stream, event(" token").as_bytes(), false);
+            relayed += std::str::from_utf8(&event).expect("UTF-8");
+            if !stays && relayed.ends_with("data: [DONE]\n\n") {
+                break;
+            }
+        }
+        assert_eq!(proxy.respond_body(stream, end.as_bytes(), true), b"");
+        proxy.close(stream);
+        assert!(
+            relayed.contains("\"finish_reason\":\"length\"")
+                && relayed.ends_with("data: [DONE]\n\n")
+                && relayed.matches(" token").count() <= 20,
+            "{relayed}"
+        );
+        let charged = 1000 - left(proxy);
+        assert!(charges.contains(&charged), "{charged}, not {charges:?}");
     }
-    proxy.close(stream);
-    let relayed = String::from_utf8(relayed).expect("UTF-8");
-    assert!(
-        relayed.contains("\"finish_reason\":\"length\"") && relayed.ends_with("data: [DONE]\n\n"),
-        "{relayed}"
-    );
-    let charged = 1000 - left(proxy);
-    assert!(
-        charged <= INPUT + 20 && charged >= INPUT + relayed.matches(" token").count() as u32,
-        "{charged}"
-    );
 }
 
 /// Its input is estimated at no token, and its output counts all the same.
