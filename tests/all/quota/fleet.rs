@@ -1,5 +1,6 @@
 //! Limits of the whole fleet: requests are held for the engine's answer, and where there is none go as configured.
 
+mod loans;
 mod silent;
 
 use std::time::Duration;
@@ -12,7 +13,6 @@ use crate::scenario::{Asked, On, Proxy, Step, StreamId, chat_bytes, pass, proxy}
 
 on_both! {
     a_request_is_held_until_it_is_granted
-    what_is_on_loan_is_not_asked_for
     what_is_granted_short_is_asked_for_again
     what_the_engine_refuses_is_refused_with_its_wait
     a_limit_of_this_proxys_own_stands_before_the_question
@@ -21,16 +21,7 @@ on_both! {
     what_others_use_up_meanwhile_is_asked_for_as_well
     tokens_that_are_estimated_anew_meanwhile_are_asked_for
     who_finds_no_place_to_wait_is_refused
-    what_was_not_used_goes_back
-    what_was_used_beyond_is_reported
-    what_a_limit_does_not_count_is_not_reported
-    a_client_that_leaves_meanwhile_leaves_its_grant_behind
     a_request_without_a_body_waits_too
-    workers_have_loans_of_their_own
-    callers_have_loans_of_their_own
-    however_many_ask_at_once_a_worker_takes_one_lease
-    only_what_lacks_is_asked_for_and_no_lease_on_top_of_another
-    what_was_set_aside_in_vain_serves_the_next_request
     a_rate_limit_service_is_asked_by_grpc
 }
 
@@ -157,27 +148,6 @@ fn a_request_is_held_until_it_is_granted(on: On) {
         "\"team.tokens\";q=10000;w=3600;qu=\"tokens\""
     );
     proxy.close(stream);
-}
-
-fn what_is_on_loan_is_not_asked_for(on: On) {
-    let proxy = &mut *proxy(on, &tokens(100_000, 1_000), 1);
-    let first = held(proxy, 0, 94);
-    let (question, _) = question(proxy, 0);
-    grant(proxy, 0, &question, 50_000);
-    assert!(is_sent(&proxy.later(first).expect("an end")));
-    for _ in 0..10 {
-        let (stream, step) = ask(proxy, 0, &[], 94);
-        assert!(is_sent(&step), "{step:?}");
-        answer_using(proxy, stream, INPUT, 94);
-    }
-    assert!(asked(proxy, 0).is_empty());
-    // All is used now; what was is told with the next question.
-    held(proxy, 0, 94);
-    let (_, lines) = super::fleet::question(proxy, 0);
-    assert_eq!((lines[0].released, lines[0].used), (1_000, 1_000));
-    assert_eq!(proxy.metric("junheng.quota_engine.asked"), 0);
-    proxy.tick(0);
-    assert_eq!(proxy.metric("junheng.quota_engine.asked"), 2);
 }
 
 /// As where the tokens of a request are estimated anew while it waits.
@@ -377,73 +347,6 @@ fn who_finds_no_place_to_wait_is_refused(on: On) {
     held(proxy, 0, 10_000);
 }
 
-fn what_was_not_used_goes_back(on: On) {
-    let proxy = &mut *proxy(on, &tokens(100_000, 20), 1);
-    let stream = held(proxy, 0, 4_096);
-    let (question, _) = question(proxy, 0);
-    grant(proxy, 0, &question, 50_000);
-    assert!(is_sent(&proxy.later(stream).expect("an end")));
-    answer_using(proxy, stream, INPUT, 96);
-    pass(proxy, [0], Duration::from_millis(50));
-    let (report, lines) = super::fleet::question(proxy, 0);
-    assert_eq!((lines[0].want, lines[0].ahead), (0, 0));
-    // Of what it had taken 4000 were not used; a lease stays here.
-    assert_eq!((lines[0].released, lines[0].used), (4_102, 102));
-    grant(proxy, 0, &report, 0);
-    pass(proxy, [0], Duration::from_millis(4_900));
-    assert!(asked(proxy, 0).is_empty());
-    pass(proxy, [0], Duration::from_millis(100));
-    let (_, lines) = super::fleet::question(proxy, 0);
-    assert_eq!((lines[0].released, lines[0].used), (20, 0));
-}
-
-fn what_was_used_beyond_is_reported(on: On) {
-    let proxy = &mut *proxy(on, &tokens(100_000, 0), 1);
-    let stream = held(proxy, 0, 10);
-    let (question, _) = question(proxy, 0);
-    grant(proxy, 0, &question, 50_000);
-    assert!(is_sent(&proxy.later(stream).expect("an end")));
-    answer_using(proxy, stream, INPUT, 500);
-    pass(proxy, [0], Duration::from_millis(50));
-    let (report, lines) = super::fleet::question(proxy, 0);
-    assert_eq!(
-        (lines[0].released, lines[0].used),
-        (u64::from(INPUT) + 10, u64::from(INPUT) + 500)
-    );
-    // Nobody heard it.
-    proxy.reply(0, &report, 503, b"");
-    pass(proxy, [0], Duration::from_millis(1_100));
-    let (_, lines) = super::fleet::question(proxy, 0);
-    assert_eq!((lines[0].released, lines[0].used), (0, 490));
-}
-
-fn what_a_limit_does_not_count_is_not_reported(on: On) {
-    let requests = json!({"limit": 10, "per": "1h", "lease": 0});
-    let quota = json!([{"name": "all", "scope": "fleet", "requests": requests}]);
-    let proxy = &mut *proxy(on, &config(quota, webdis()), 1);
-    let stream = held(proxy, 0, 94);
-    let (first, lines) = question(proxy, 0);
-    assert_eq!((lines.len(), lines[0].want), (1, 1));
-    grant(proxy, 0, &first, 9);
-    assert!(is_sent(&proxy.later(stream).expect("an end")));
-    answer_using(proxy, stream, INPUT, 500);
-    pass(proxy, [0], Duration::from_secs(5));
-    let (_, lines) = question(proxy, 0);
-    assert_eq!(lines.len(), 1);
-    assert_eq!((lines[0].released, lines[0].used), (1, 1));
-}
-
-fn a_client_that_leaves_meanwhile_leaves_its_grant_behind(on: On) {
-    let proxy = &mut *proxy(on, &tokens(100_000, 0), 1);
-    let stream = held(proxy, 0, 94);
-    let (question, _) = question(proxy, 0);
-    proxy.close(stream);
-    grant(proxy, 0, &question, 50_000);
-    let (_, step) = ask(proxy, 0, &[], 94);
-    assert!(is_sent(&step), "{step:?}");
-    assert!(asked(proxy, 0).is_empty());
-}
-
 fn a_request_without_a_body_waits_too(on: On) {
     let quota = json!([{"name": "all", "scope": "fleet", "requests": {"limit": 10, "per": "1h"}}]);
     let proxy = &mut *proxy(on, &config(quota, webdis()), 1);
@@ -472,86 +375,6 @@ fn a_request_without_a_body_waits_too(on: On) {
     grant(proxy, 0, &second, 8);
     let sent = proxy.later(stream).expect("an end").sent();
     assert_eq!(sent.body, b"some more");
-}
-
-fn workers_have_loans_of_their_own(on: On) {
-    let proxy = &mut *proxy(on, &tokens(100_000, 1_000), 2);
-    for worker in 0..2 {
-        let stream = held(proxy, worker, 10);
-        let (question, lines) = question(proxy, worker);
-        assert_eq!(lines[0].ahead, 1_000);
-        grant(proxy, worker, &question, 100);
-        assert!(is_sent(&proxy.later(stream).expect("an end")));
-    }
-}
-
-fn callers_have_loans_of_their_own(on: On) {
-    let tokens = json!({"limit": 1000, "per": "1h", "lease": 500});
-    let quota = json!([{"name": "each", "scope": "fleet", "key": ["tenant"], "tokens": tokens}]);
-    let proxy = &mut *proxy(on, &config(quota, webdis()), 1);
-    let mut keys = Vec::new();
-    for tenant in ["acme", "globex"] {
-        let (stream, step) = ask(proxy, 0, &[("x-tenant", tenant)], 10);
-        assert_eq!(step, Step::Held);
-        let (question, lines) = question(proxy, 0);
-        keys.push(lines[0].key.clone());
-        grant(proxy, 0, &question, 100);
-        assert!(is_sent(&proxy.later(stream).expect("an end")));
-        assert!(is_sent(&ask(proxy, 0, &[("x-tenant", tenant)], 10).1));
-    }
-    assert_ne!(keys[0], keys[1]);
-    assert!(!keys[0].contains("acme"), "{keys:?}");
-}
-
-fn however_many_ask_at_once_a_worker_takes_one_lease(on: On) {
-    let proxy = &mut *proxy(on, &tokens(100_000, 1_000), 1);
-    let streams = [0; 3].map(|_| held(proxy, 0, 10));
-    let questions = asked(proxy, 0);
-    let ahead: Vec<u64> = questions.iter().map(|(_, lines)| lines[0].ahead).collect();
-    assert_eq!(ahead, [1_000, 0, 0]);
-    for ((question, _), stream) in questions.iter().zip(streams) {
-        grant(proxy, 0, question, 50_000);
-        assert!(is_sent(&proxy.later(stream).expect("an end")));
-    }
-}
-
-fn only_what_lacks_is_asked_for_and_no_lease_on_top_of_another(on: On) {
-    let quota = json!([{"name": "all", "scope": "fleet", "requests": {"limit": 100, "per": "1h", "lease": 0},
-        "tokens": {"limit": 100_000, "per": "1h", "lease": 500}}]);
-    let proxy = &mut *proxy(on, &config(quota, webdis()), 1);
-    for wants in [&[(1, 0), (16, 500)][..], &[(1, 0)], &[(1, 0)]] {
-        let stream = held(proxy, 0, 10);
-        let (question, lines) = question(proxy, 0);
-        let asked: Vec<_> = lines.iter().map(|line| (line.want, line.ahead)).collect();
-        assert_eq!(asked, wants);
-        grant(proxy, 0, &question, 90);
-        assert!(is_sent(&proxy.later(stream).expect("an end")));
-    }
-}
-
-fn what_was_set_aside_in_vain_serves_the_next_request(on: On) {
-    for (status, refusal) in [(200, true), (503, false)] {
-        let proxy = &mut *proxy(on, &tokens(1000, 100), 1);
-        let first = held(proxy, 0, 10);
-        let (asked_first, _) = question(proxy, 0);
-        grant(proxy, 0, &asked_first, 884);
-        assert!(is_sent(&proxy.later(first).expect("an end")));
-        let dear = held(proxy, 0, 100);
-        let (asked_second, lines) = question(proxy, 0);
-        assert_eq!((lines[0].want, lines[0].ahead), (6, 100));
-        // Nobody else can use it up meanwhile.
-        let third = held(proxy, 0, 10);
-        let (asked_third, lines) = question(proxy, 0);
-        assert_eq!((lines[0].want, lines[0].ahead), (16, 0));
-        let refused = say(&asked_second, &[-1, 3_600_000, 0, 0, 0]);
-        let said: &[u8] = if refusal { &refused } else { b"" };
-        proxy.reply(0, &asked_second, status, said);
-        let step = proxy.later(dear).expect("an end");
-        assert_eq!(is_sent(&step), !refusal, "by its on_error");
-        assert!(is_sent(&ask(proxy, 0, &[], 94).1), "the lease is there");
-        grant(proxy, 0, &asked_third, 0);
-        assert!(is_sent(&proxy.later(third).expect("an end")));
-    }
 }
 
 fn a_rate_limit_service_is_asked_by_grpc(on: On) {
