@@ -36,7 +36,7 @@ fn what_is_on_loan_is_not_asked_for(on: On) {
     assert!(asked(proxy, 0).is_empty());
     // All is used now; what was is told with the next question.
     held(proxy, 0, 94);
-    let (_, lines) = super::fleet::question(proxy, 0);
+    let (_, lines) = super::question(proxy, 0);
     assert_eq!((lines[0].released, lines[0].used), (1_000, 1_000));
     assert_eq!(proxy.metric("junheng.quota_engine.asked"), 0);
     proxy.tick(0);
@@ -51,7 +51,7 @@ fn what_was_not_used_goes_back(on: On) {
     assert!(is_sent(&proxy.later(stream).expect("an end")));
     answer_using(proxy, stream, INPUT, 96);
     pass(proxy, [0], Duration::from_millis(50));
-    let (report, lines) = super::fleet::question(proxy, 0);
+    let (report, lines) = super::question(proxy, 0);
     assert_eq!((lines[0].want, lines[0].ahead), (0, 0));
     // Of what it had taken 4000 were not used; a lease stays here.
     assert_eq!((lines[0].released, lines[0].used), (4_102, 102));
@@ -59,7 +59,7 @@ fn what_was_not_used_goes_back(on: On) {
     pass(proxy, [0], Duration::from_millis(4_900));
     assert!(asked(proxy, 0).is_empty());
     pass(proxy, [0], Duration::from_millis(100));
-    let (_, lines) = super::fleet::question(proxy, 0);
+    let (_, lines) = super::question(proxy, 0);
     assert_eq!((lines[0].released, lines[0].used), (20, 0));
 }
 
@@ -71,7 +71,7 @@ fn what_was_used_beyond_is_reported(on: On) {
     assert!(is_sent(&proxy.later(stream).expect("an end")));
     answer_using(proxy, stream, INPUT, 500);
     pass(proxy, [0], Duration::from_millis(50));
-    let (report, lines) = super::fleet::question(proxy, 0);
+    let (report, lines) = super::question(proxy, 0);
     assert_eq!(
         (lines[0].released, lines[0].used),
         (u64::from(INPUT) + 10, u64::from(INPUT) + 500)
@@ -79,7 +79,7 @@ fn what_was_used_beyond_is_reported(on: On) {
     // Nobody heard it.
     proxy.reply(0, &report, 503, b"");
     pass(proxy, [0], Duration::from_millis(1_100));
-    let (_, lines) = super::fleet::question(proxy, 0);
+    let (_, lines) = super::question(proxy, 0);
     assert_eq!((lines[0].released, lines[0].used), (0, 490));
 }
 
