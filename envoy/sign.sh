@@ -13,6 +13,7 @@ set -eu
 [ $# -ge 3 ] || { echo "usage: JUNHENG_SECRET=... $0 KEY_ID METHOD URL [BODY] [CURL OPTION...]" >&2; exit 2; }
 key_id=$1 method=$2 url=$3 body=${4-}
 shift 3
+: "${JUNHENG_SECRET:?is not set}"
 [ $# -eq 0 ] || shift
 
 target=${url#*://}
@@ -29,7 +30,7 @@ params="(\"@method\" \"@path\" \"@query\" \"content-digest\");created=$created;n
 signature=$(
     printf '"@method": %s\n"@path": %s\n"@query": %s\n"content-digest": %s\n"@signature-params": %s' \
         "$method" "$path" "$query" "$digest" "$params" |
-        openssl dgst -sha256 -mac HMAC -macopt "key:${JUNHENG_SECRET:?is not set}" -binary |
+        openssl dgst -sha256 -mac HMAC -macopt "key:$JUNHENG_SECRET" -binary |
         openssl base64 -A
 )
 

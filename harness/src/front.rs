@@ -63,6 +63,13 @@ pub enum Error {
 impl Front {
     /// Starts the artifact under `config` in a proxy of two workers that listens on `listen`.
     pub async fn start(host: Host, config: &Config, listen: SocketAddr) -> Result<Front, Error> {
+        let missing = match host {
+            Host::Envoy if config.is_bootstrap() => config.missing_clusters(),
+            Host::Envoy | Host::Embedded => config.unplayed_clusters(),
+        };
+        if let Some(missing) = missing.into_iter().next() {
+            return Err(missing.into());
+        }
         let artifact = artifact::build()?;
         match host {
             Host::Embedded => Ok(Front::Embedded(embedded(

@@ -169,6 +169,24 @@ fn a_key_beats_the_tenant_header(on: On) {
     }
 }
 
+fn a_tenants_name_that_is_not_believed_goes_nowhere(on: On) {
+    let identity = json!({"keys": keys(), "anonymous": "allow", "tenant_header": "x-tenant"});
+    let proxy = &mut *proxy(on, &config(identity), 1);
+    for (shown, believed) in [
+        (&[("x-tenant", "globex")][..], true),
+        (&[("x-tenant", "globex"), ("x-api-key", "acme-1")], false),
+        (&[("x-tenant", "globex"), ("x-tenant", "acme")], false),
+    ] {
+        let mut headers = post("/v1/chat/completions");
+        headers.extend_from_slice(shown);
+        let (stream, _) = proxy.open(0, &headers, false);
+        let body = br#"{"model":"m","messages":[]}"#;
+        let sent = proxy.body(stream, body, true).sent();
+        let names = sent.headers.iter().filter(|(name, _)| name == "x-tenant");
+        assert_eq!(names.count(), usize::from(believed), "{shown:?}");
+    }
+}
+
 fn a_key_goes_upstream_only_where_it_shall(on: On) {
     let sent = |keys: Value, key: (&str, &str)| -> Sent {
         let mut proxy = proxy(on, &config(json!({"keys": keys})), 1);
@@ -263,6 +281,7 @@ on_both! {
     the_address_is_the_one_that_trusted_proxies_vouch_for
     a_key_shows_its_tenant_wherever_it_is_sent
     a_key_beats_the_tenant_header
+    a_tenants_name_that_is_not_believed_goes_nowhere
     a_key_goes_upstream_only_where_it_shall
     a_refusal_says_what_is_asked_for
     the_claim_that_envoy_has_verified_names_the_tenant

@@ -1,12 +1,11 @@
 //! A mistake in the plugin configuration: Envoy does not start, and says what `harness check` says.
 
-use std::net::TcpListener;
 use std::process::Command;
 
 use harness::artifact;
 use harness::envoy::{Envoy, EnvoyOptions, StartError};
 
-use crate::world::bootstrap;
+use crate::world::{bootstrap, envoy};
 
 const MISTAKEN: &str = r#"{
   "pools": [{"name": "small", "models": ["qwen2.5-7b"], "context_window": 32768, "endpoints": [{"address": "10.0.0.1"}]}],
@@ -48,8 +47,8 @@ async fn envoy_refuses_to_start_in_the_words_of_harness_check() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_taken_port_is_named_with_the_flag_that_changes_it() {
-    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = holder.local_addr().unwrap();
+    let holder = envoy(|_| ()).await;
+    let taken = holder.listener_address();
     let colliding = bootstrap(|bootstrap| bootstrap.listen_on(taken));
     let refused = Envoy::start(EnvoyOptions::new(colliding))
         .await

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::flow::{Errand, Member, Reply, Worker};
 
 use super::contexts;
-use super::hostcalls::{self, Buffer, Level, Map};
+use super::hostcalls::{self, Buffer, Failed, Level, Map};
 use super::proxy::Proxy;
 use super::stream::HttpStream;
 
@@ -26,6 +26,8 @@ pub struct Root {
     worker: Option<Rc<RefCell<Worker>>>,
     /// Errands under way, by the host's tokens for them.
     errands: Vec<(u32, Errand)>,
+    /// Clusters that the host has not sent something to, which the log has told.
+    unsent: Vec<String>,
 }
 
 impl Root {
@@ -102,10 +104,26 @@ impl Root {
                 .collect();
             match hostcalls::call(&errand.cluster, &headers, &errand.body, errand.timeout) {
                 Ok(token) => self.errands.push((token, errand)),
-                Err(_) => {
+                Err(failed) => {
+                    self.tell_unsent(&errand.cluster, failed);
                     self.with_worker(|worker| worker.on_unsent(&errand, &mut Proxy));
                 }
             }
+        }
+    }
+
+    /// Says so once of each cluster: as a rule the proxy has none of that name, and it says nothing itself.
+    #[cold]
+    fn tell_unsent(&mut self, cluster: &str, failed: Failed) {
+        if !self.unsent.iter().any(|told| told == cluster) {
+            self.unsent.push(cluster.to_owned());
+            hostcalls::log(
+                Level::Warn,
+                &format!(
+                    "junheng: the proxy sends nothing to the cluster {cluster:?} (status {}); has it one of that name, with a host?",
+                    failed.0
+                ),
+            );
         }
     }
 

@@ -3,7 +3,7 @@
 //! A type says its fields' names and into which of them a value goes; everything else is done here, once, by
 //! code that knows no type. What `serde` derives instead is a reader for each type, with its fields, their
 //! duplicates and every way out unrolled: that was 80 KB of the artifact, for a document that is read once.
-//! The tree comes from `serde_json`, the texts of errors are `serde`'s.
+//! The tree comes from `serde_json`.
 
 use std::fmt;
 
@@ -46,9 +46,6 @@ pub trait Read {
 
 /// An object of known fields.
 pub trait Object {
-    /// Its type's name.
-    fn name(&self) -> &'static str;
-
     /// Its fields.
     fn fields(&self) -> &'static [Field];
 
@@ -76,7 +73,7 @@ impl<T: Object> Read for T {
 
 fn object(into: &mut dyn Object, json: Json) -> Result<(), Error> {
     let Json::Object(pairs) = json else {
-        return Err(json.is_not(format_args!("struct {}", into.name())));
+        return Err(json.is_not(format_args!("an object, in braces")));
     };
     let fields = into.fields();
     let mut given: Vec<&str> = Vec::new();
@@ -124,7 +121,7 @@ impl<T: Read + Default> Read for Option<T> {
 impl<T: Read + Default> Read for Vec<T> {
     fn read(&mut self, json: Json) -> Result<(), Error> {
         let Json::Array(items) = json else {
-            return Err(json.is_not(format_args!("a sequence")));
+            return Err(json.is_not(format_args!("a list, in brackets")));
         };
         for (index, item) in items.into_iter().enumerate() {
             let mut value = T::default();
@@ -142,7 +139,7 @@ impl Read for String {
                 *self = text;
                 Ok(())
             }
-            json => Err(json.is_not(format_args!("a string"))),
+            json => Err(json.is_not(format_args!("a string, in quotes"))),
         }
     }
 }
@@ -154,7 +151,7 @@ impl Read for bool {
                 *self = value;
                 Ok(())
             }
-            json => Err(json.is_not(format_args!("a boolean"))),
+            json => Err(json.is_not(format_args!("true or false"))),
         }
     }
 }
@@ -163,7 +160,7 @@ macro_rules! read_integers {
     ($($integer:ident)*) => {$(
         impl Read for $integer {
             fn read(&mut self, json: Json) -> Result<(), Error> {
-                *self = natural(json, $integer::MAX.into(), stringify!($integer))? as $integer;
+                *self = natural(json, $integer::MAX.into())? as $integer;
                 Ok(())
             }
         }
@@ -172,13 +169,10 @@ macro_rules! read_integers {
 
 read_integers! { u8 u16 u32 }
 
-fn natural(json: Json, most: u64, integer: &str) -> Result<u64, Error> {
+fn natural(json: Json, most: u64) -> Result<u64, Error> {
     match json {
         Json::Natural(value) if value <= most => Ok(value),
-        Json::Natural(_) | Json::Negative(_) => Err(Error::new(format!(
-            "invalid value: {json}, expected {integer}"
-        ))),
-        _ => Err(json.is_not(format_args!("{integer}"))),
+        _ => Err(json.is_not(format_args!("an integer from 0 to {most}"))),
     }
 }
 
@@ -189,7 +183,7 @@ pub struct Names(pub Vec<(String, String)>);
 impl Read for Names {
     fn read(&mut self, json: Json) -> Result<(), Error> {
         let Json::Object(pairs) = json else {
-            return Err(json.is_not(format_args!("an object of names")));
+            return Err(json.is_not(format_args!("an object of strings")));
         };
         for (name, value) in pairs {
             let Err(place) = self.0.binary_search_by(|(known, _)| known.cmp(&name)) else {
@@ -229,7 +223,7 @@ impl Json {
 
     #[cold]
     fn is_not(&self, expected: fmt::Arguments<'_>) -> Error {
-        Error::new(format!("invalid type: {self}, expected {expected}"))
+        Error::new(format!("is {self}; give {expected}"))
     }
 }
 
@@ -237,13 +231,13 @@ impl fmt::Display for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Json::Null => f.write_str("null"),
-            Json::Bool(value) => write!(f, "boolean `{value}`"),
-            Json::Natural(value) => write!(f, "integer `{value}`"),
-            Json::Negative(value) => write!(f, "integer `{value}`"),
-            Json::Float(_) => f.write_str("floating point"),
-            Json::Text(text) => write!(f, "string {text:?}"),
-            Json::Array(_) => f.write_str("sequence"),
-            Json::Object(_) => f.write_str("map"),
+            Json::Bool(value) => write!(f, "{value}"),
+            Json::Natural(value) => write!(f, "{value}"),
+            Json::Negative(value) => write!(f, "{value}"),
+            Json::Float(_) => f.write_str("a number with a point or an exponent"),
+            Json::Text(text) => write!(f, "{text:?}"),
+            Json::Array(_) => f.write_str("a list"),
+            Json::Object(_) => f.write_str("an object"),
         }
     }
 }
@@ -330,10 +324,6 @@ macro_rules! objects {
         }
 
         impl $crate::config::read::Object for $object {
-            fn name(&self) -> &'static str {
-                stringify!($object)
-            }
-
             fn fields(&self) -> &'static [$crate::config::read::Field] {
                 const { &[$($crate::config::read::Field {
                     name: objects!(@name $field $($name)?),

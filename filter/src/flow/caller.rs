@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use crate::config::Identity;
+use crate::config::{Config, Identity};
 use crate::identity::{self, Denial, Outcome, address, bearer};
 use crate::ports::Host;
 use crate::values::headers::Headers;
@@ -93,6 +93,19 @@ pub(super) fn admit(
         Some(tenant) => Outcome::Tenant(tenant),
         None => identity::nothing_shown(config),
     })
+}
+
+/// The headers that do not leave: those that were for us alone, and the name of a tenant that was not believed, as servers might
+/// believe it.
+pub(super) fn withheld(caller: &Caller, config: &Config, headers: &Headers) -> Vec<String> {
+    let mut withheld = caller.withheld.clone();
+    if let Some(name) = &config.identity.tenant_header
+        && (caller.tenant.is_some() || identity::believed(config, headers).is_none())
+        && headers.first(name).is_some()
+    {
+        withheld.push(name.clone());
+    }
+    withheld
 }
 
 /// The caller that a bearer token proves, now or later.

@@ -16,7 +16,7 @@ use super::verdict::{
 pub(super) fn forward(
     worker: &Worker,
     choice: &Choice,
-    withheld: &[String],
+    withheld: Vec<String>,
     body: &[u8],
     facts: Option<&Facts>,
 ) -> (Forward, bool) {
@@ -57,7 +57,7 @@ pub(super) fn forward(
     }
     let forward = Forward {
         headers,
-        removed: withheld.to_vec(),
+        removed: withheld,
         body,
     };
     (forward, asks)

@@ -78,7 +78,7 @@ impl Stream {
         self.shown = may_see_decisions(&worker.config, subject.tenant);
         match choose(worker, self.id, &subject, host) {
             Ok(choice) => {
-                let withheld = &asked.caller.withheld;
+                let withheld = caller::withheld(&asked.caller, &worker.config, &asked.headers);
                 let (forward, asks) = forward(worker, &choice, withheld, body, facts.as_ref());
                 self.placed = Some(placed(worker, choice, facts.as_ref(), asks, host));
                 Verdict::Forward(forward)

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use harness::config::Config;
 use harness::front::{Front, Host};
 use harness::stage::Stage;
+use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The port of clients where none is asked for.
@@ -103,7 +104,11 @@ fn introduce(stage: &Stage, front: &Front) -> anyhow::Result<()> {
         .find(|model| model.contains("bge") || model.contains("embed"));
     let embedder = embedder.map_or(chat, |model| model.as_str());
     let base = format!("http://{}/v1", front.address());
-    let json = "-H 'content-type: application/json'";
+    let key = key(&stage.config.document());
+    let json = format!("-H 'content-type: application/json'{key}");
+    if !key.is_empty() {
+        println!("\n# Callers show a key of the configuration\nKEY=...");
+    }
     println!("\n# A short chat");
     println!(
         "curl -s {base}/chat/completions {json} -d '{{\"model\": \"{chat}\", \"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}]}}'"
@@ -146,4 +151,17 @@ fn introduce(stage: &Stage, front: &Front) -> anyhow::Result<()> {
     }
     println!("\nCtrl-C ends it.");
     Ok(())
+}
+
+/// How curl shows an API key, where the configuration has any.
+fn key(document: &Value) -> String {
+    let Some(keys) = document.pointer("/identity/keys") else {
+        return String::new();
+    };
+    match keys.get("header").and_then(Value::as_str) {
+        Some(header) if !header.eq_ignore_ascii_case("authorization") => {
+            format!(" -H \"{header}: $KEY\"")
+        }
+        _ => " -H \"authorization: Bearer $KEY\"".to_owned(),
+    }
 }

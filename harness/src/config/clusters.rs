@@ -30,6 +30,28 @@ impl Config {
     }
 }
 
+impl Config {
+    /// A mistake for each name of a cluster beside those of pools: simulated servers play endpoints, and nobody else.
+    pub fn unplayed_clusters(&self) -> Vec<Error> {
+        let mut named = Vec::new();
+        collect(&self.document(), "", &mut named);
+        let others = named.into_iter();
+        others
+            .filter(|(place, _)| !place.starts_with("pools["))
+            .map(|(place, found)| Error::Unplayed {
+                file: self.file.clone(),
+                place,
+                found,
+            })
+            .collect()
+    }
+
+    /// Whether it is a bootstrap, with clusters of its own.
+    pub fn is_bootstrap(&self) -> bool {
+        self.bootstrap.is_some()
+    }
+}
+
 /// Adds every `cluster` in `value`, with its place; a pool without one has the cluster of its name.
 fn collect(value: &Value, place: &str, named: &mut Vec<(String, String)>) {
     match value {
@@ -93,6 +115,20 @@ mod tests {
             assert!(error.contains(expected), "{error}");
         }
         assert_eq!(found.len(), 3, "{found:?}");
+    }
+
+    #[test]
+    fn nobody_plays_an_engine() {
+        let shipped = Config::shipped().expect("the shipped bootstrap");
+        assert_eq!(shipped.unplayed_clusters().len(), 0);
+        let mut document = shipped.document();
+        document["quota_engine"] = json!({"webdis": {"cluster": "webdis"}});
+        let unplayed = shipped.with_document(&document).unplayed_clusters();
+        let said = unplayed[0].to_string();
+        assert!(
+            said.contains("quota_engine.webdis.cluster: nobody plays \"webdis\""),
+            "{said}"
+        );
     }
 
     #[test]

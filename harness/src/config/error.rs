@@ -69,6 +69,18 @@ pub enum Error {
         /// Those that there are.
         known: String,
     },
+    /// A cluster that simulated servers are no part of.
+    #[error(
+        "{file}: {place}: nobody plays {found:?} here; run it yourself, and give `--host envoy` a bootstrap that has this cluster"
+    )]
+    Unplayed {
+        /// The file.
+        file: PathBuf,
+        /// The path inside the plugin configuration.
+        place: String,
+        /// The name.
+        found: String,
+    },
     /// The bootstrap cannot be used.
     #[error("{file}: {error}")]
     Bootstrap {

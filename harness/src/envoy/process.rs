@@ -5,8 +5,8 @@
 //! of its own for the bootstrap and the log, removed with the process unless a test is failing.
 
 use std::fs;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -101,6 +101,9 @@ impl Envoy {
     /// Starts an Envoy and returns once it serves.
     pub async fn start(options: EnvoyOptions) -> Result<Self, StartError> {
         let asked = options.bootstrap.listens_on().unwrap_or_default();
+        if is_taken(&asked) {
+            return Err(StartError::PortTaken { address: asked });
+        }
         let mut process = Process::spawn(options)?;
         let deadline = Instant::now() + READY_WITHIN;
         loop {
@@ -161,6 +164,14 @@ impl Envoy {
     pub async fn metrics(&self) -> Result<Metrics, AdminError> {
         Ok(Metrics::parse(self.admin("/stats/prometheus").await?))
     }
+}
+
+/// Whether somebody listens there. Envoy would not say: it shares a port with whoever shares it, another Envoy above all, and
+/// each gets some of the connections.
+fn is_taken(address: &str) -> bool {
+    let address: Option<SocketAddr> = address.parse().ok();
+    let tried = address.map(TcpListener::bind);
+    tried.is_some_and(|tried| tried.is_err_and(|error| error.kind() == ErrorKind::AddrInUse))
 }
 
 #[derive(Debug)]

@@ -187,7 +187,7 @@ fn a_mistake_in_a_limit_of_the_fleet_names_its_path_and_its_remedy() {
                 of_fleet.clone(),
                 json!({"webdis": {"cluster": "a"}, "timeout": "1m"}),
             ),
-            "quota_engine.timeout: \"1m\" is out of range; give 10 to 5000 ms",
+            "quota_engine.timeout: \"1m\" is out of range; give 10ms to 5s",
         ),
     ];
     all_are_refused(&cases);

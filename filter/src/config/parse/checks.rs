@@ -73,9 +73,9 @@ pub(super) fn duration(
     match read_duration(text) {
         Some(duration) if range.contains(&duration) => Ok(duration),
         Some(_) => wrong(format!(
-            "{text:?} is out of range; give {} to {} ms",
-            range.start().as_millis(),
-            range.end().as_millis()
+            "{text:?} is out of range; give {} to {}",
+            written(*range.start()),
+            written(*range.end())
         )),
         None => wrong(format!(
             "{text:?} is no duration; write a whole number and a unit, like \"250ms\", \"10s\", \"5m\" or \"1h\""
@@ -94,6 +94,17 @@ fn read_duration(text: &str) -> Option<Duration> {
         "m" => seconds(60),
         "h" => seconds(3600),
         _ => None,
+    }
+}
+
+/// A duration as one writes it.
+fn written(duration: Duration) -> String {
+    let (seconds, millis) = (duration.as_secs(), duration.as_millis());
+    match (millis % 1000, seconds % 60, seconds % 3600) {
+        (0, 0, 0) => format!("{}h", seconds / 3600),
+        (0, 0, _) => format!("{}m", seconds / 60),
+        (0, ..) => format!("{seconds}s"),
+        _ => format!("{millis}ms"),
     }
 }
 
