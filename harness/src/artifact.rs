@@ -18,6 +18,12 @@ pub enum Error {
     /// The wasm target is missing and could not be added.
     #[error("the target {TARGET} is not installed; run: rustup target add {TARGET}")]
     NoTarget,
+    /// Nobody can be kept from adding the target at the same time.
+    #[error("cannot lock a file under {folder}: {error}", folder = target_dir().display())]
+    Lock {
+        /// What the system said.
+        error: std::io::Error,
+    },
     /// The compiler refused.
     #[error("cargo could not build `{0}`; its messages are above")]
     Failed(String),
@@ -83,9 +89,11 @@ fn ensure_target() -> Result<(), Error> {
     if has_target()? {
         return Ok(());
     }
-    let lock = target_dir().join("wasm-target.lock");
-    let lock_file = File::create(lock).map_err(|_| Error::NoTarget)?;
-    lock_file.lock().map_err(|_| Error::NoTarget)?;
+    let target_dir = target_dir();
+    let lock = std::fs::create_dir_all(&target_dir)
+        .and_then(|()| File::create(target_dir.join("wasm-target.lock")))
+        .and_then(|lock| lock.lock().map(|()| lock));
+    let _held_until_it_is_there = lock.map_err(|error| Error::Lock { error })?;
     if has_target()? {
         return Ok(());
     }

@@ -427,7 +427,7 @@ fn a_value_of_another_kind_is_refused_where_it_stands() {
         ),
         (
             with("/pools/0/endpoints/0/weight", json!(0.5)),
-            "pools[0].endpoints[0].weight: is a number with a point or an exponent; give an integer from 0 to 65535",
+            "pools[0].endpoints[0].weight: is no integer of 64 bits; give an integer from 0 to 65535",
         ),
         (
             with("/pools/0/endpoints/-", json!({"weight": 1})),

@@ -149,10 +149,10 @@ def reading(api, body):
     bounds = [top[name] for name in bounds.get(api, ("max_tokens",)) if top.get(name) is not None]
     if any(type(bound) is not int for bound in bounds):
         raise ValueError(f"bounds: {bounds}")
-    # 0 bounds nothing.
-    bounds = [bound for bound in bounds if bound]
     if len(set(bounds)) > 1:
         raise ValueError(f"bounds: {bounds}")
+    # 0 bounds nothing.
+    bounds = [bound for bound in bounds if bound]
     counts = [top[name] for name in ("n", "best_of") if name in TOP[api] and top.get(name) is not None]
     if any(type(count) is not int for count in counts):
         raise ValueError(f"counts: {counts}")

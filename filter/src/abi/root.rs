@@ -58,8 +58,8 @@ impl Root {
                 return false;
             }
         };
-        // Without ticks a worker learns of the others' requests only when it reads a finalist's gauge:
-        // worse balance, no wrong answer.
+        // Without ticks a worker learns of the others' requests only when it reads a finalist's gauge, and of what limits got
+        // back when they have settled it with a reservation: worse balance, and some refusals too many.
         if let Err(failed) = hostcalls::tick_every(Worker::TICK.as_millis() as u32) {
             hostcalls::log(
                 Level::Warn,

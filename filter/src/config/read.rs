@@ -234,7 +234,7 @@ impl fmt::Display for Json {
             Json::Bool(value) => write!(f, "{value}"),
             Json::Natural(value) => write!(f, "{value}"),
             Json::Negative(value) => write!(f, "{value}"),
-            Json::Float(_) => f.write_str("a number with a point or an exponent"),
+            Json::Float(_) => f.write_str("no integer of 64 bits"),
             Json::Text(text) => write!(f, "{text:?}"),
             Json::Array(_) => f.write_str("a list"),
             Json::Object(_) => f.write_str("an object"),

@@ -102,6 +102,7 @@ pub(super) fn withheld(caller: &Caller, config: &Config, headers: &Headers) -> V
     if let Some(name) = &config.identity.tenant_header
         && (caller.tenant.is_some() || identity::believed(config, headers).is_none())
         && headers.first(name).is_some()
+        && !name.starts_with(':')
     {
         withheld.push(name.clone());
     }

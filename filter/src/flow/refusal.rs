@@ -182,7 +182,7 @@ impl Refusal {
 
     /// What the requests that are held take of the VM's memory leaves no room for another.
     pub(super) fn too_many_held() -> Refusal {
-        let message = "Too many requests wait here for their bodies; try again.";
+        let message = "Too many requests wait here for their bodies, or for an answer; try again.";
         Refusal {
             retry_after: Some(1),
             ..Refusal::new(503, "too_many_requests_held", message)

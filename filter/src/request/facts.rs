@@ -125,7 +125,7 @@ impl<'a> Reader<'a> {
             text: self.tally.finish(),
             stream: self.stream,
             stream_options: self.stream_options,
-            max_output: bound.map(Tokens),
+            max_output: bound.filter(|bound| *bound > 0).map(Tokens),
             answers: match api {
                 Api::Completions => self.answers.saturating_mul(self.prompts.max(1)),
                 _ => self.answers,
@@ -173,11 +173,11 @@ impl<'a> Reader<'a> {
             }
             (Use::Stream, _) => Err(Error::wrong_type("true or false")),
             (Use::Bound, _) => {
-                self.bound = Some(self.bound(kind)?).filter(|bound| *bound > 0);
+                self.bound = Some(self.bound(kind)?);
                 Ok(())
             }
             (Use::SecondBound, _) => {
-                self.second_bound = Some(self.bound(kind)?).filter(|bound| *bound > 0);
+                self.second_bound = Some(self.bound(kind)?);
                 Ok(())
             }
             (Use::Answers, _) => {

@@ -28,27 +28,18 @@ impl Config {
             })
             .collect()
     }
-}
 
-impl Config {
     /// A mistake for each name of a cluster beside those of pools: simulated servers play endpoints, and nobody else.
     pub fn unplayed_clusters(&self) -> Vec<Error> {
         let mut named = Vec::new();
         collect(&self.document(), "", &mut named);
-        let others = named.into_iter();
-        others
-            .filter(|(place, _)| !place.starts_with("pools["))
-            .map(|(place, found)| Error::Unplayed {
-                file: self.file.clone(),
-                place,
-                found,
-            })
-            .collect()
-    }
-
-    /// Whether it is a bootstrap, with clusters of its own.
-    pub fn is_bootstrap(&self) -> bool {
-        self.bootstrap.is_some()
+        named.retain(|(place, _)| !place.starts_with("pools["));
+        let unplayed = |(place, found)| Error::Unplayed {
+            file: self.file.clone(),
+            place,
+            found,
+        };
+        named.into_iter().map(unplayed).collect()
     }
 }
 

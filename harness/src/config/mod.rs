@@ -120,6 +120,11 @@ impl Config {
         }
     }
 
+    /// Whether it is a bootstrap, with clusters of its own.
+    pub fn is_bootstrap(&self) -> bool {
+        self.bootstrap.is_some()
+    }
+
     /// Where it came from.
     pub fn file(&self) -> &Path {
         &self.file

@@ -238,14 +238,14 @@ fn a_key_that_is_added_lets_nothing_pass_twice() {
     assert_eq!(added.send(&mut proxy), "401 signature_replayed");
 }
 
-/// A sixteenth of the nonces for a key: 8 tables of 64.
+/// A sixteenth of the nonces for a key: 16 tables of 64.
 fn without_room_for_a_nonce_requests_are_refused(on: On) {
     let mut few = signatures();
-    few["nonces"] = json!(8192);
+    few["nonces"] = json!(16_384);
     let mut proxy = proxy(on, &config(json!({"signatures": few})), 1);
     let mut passed = Vec::new();
     let mut full = 0;
-    for number in 0..1300 {
+    for number in 0..2600 {
         let request = Request::new(&format!("n{number}"));
         match request.send(&mut *proxy).as_str() {
             "acme" => passed.push(request),
@@ -254,7 +254,7 @@ fn without_room_for_a_nonce_requests_are_refused(on: On) {
         }
     }
     assert!(
-        passed.len() <= 512 && full >= 788,
+        passed.len() <= 1024 && full >= 1576,
         "{} {full}",
         passed.len()
     );
@@ -342,10 +342,10 @@ on_both! {
 /// Nonces of signatures that are dated five minutes ahead are kept for ten.
 fn who_signs_much_shuts_out_nobody_else(on: On) {
     let mut signatures = signatures();
-    signatures["nonces"] = json!(8192);
+    signatures["nonces"] = json!(16_384);
     let proxy = &mut *proxy(on, &config(json!({"signatures": signatures})), 1);
     let mut full = 0;
-    for n in 0..1_000 {
+    for n in 0..2_000 {
         let sent = Request::new(&format!("a{n}")).with(|request| request.created = NOW + 300);
         full += u32::from(sent.send(proxy) == "503 nonces_full");
     }

@@ -9,6 +9,7 @@ use crate::scenario::{On, Proxy, Step, Wasm, pass, proxy};
 on_both! {
     after_drain_the_bucket_is_the_limit_less_what_was_used
     what_was_not_used_is_there_for_the_same_worker_at_once_and_for_others_on_the_tick
+    much_that_was_not_used_is_there_for_all_workers_at_once
     a_reservation_takes_along_what_was_settled_before
     what_was_used_beyond_is_gone_for_all_workers_at_once
 }
@@ -33,12 +34,20 @@ fn after_drain_the_bucket_is_the_limit_less_what_was_used(on: On) {
     assert_eq!(proxy.metric("junheng.quota.team.estimated"), 0);
 }
 
+/// Requests on worker 0 that reserve each of `costs`, all at once, and cost nothing in the end.
+fn give_back(proxy: &mut dyn Proxy, costs: &[u32]) {
+    let ask = |cost: &u32| ask(proxy, 0, &[], cost - INPUT).0;
+    let open: Vec<_> = costs.iter().map(ask).collect();
+    for stream in open {
+        proxy.respond(stream, 500, 1);
+        proxy.close(stream);
+    }
+}
+
 fn what_was_not_used_is_there_for_the_same_worker_at_once_and_for_others_on_the_tick(on: On) {
     for ticks in [false, true] {
         let proxy = &mut *proxy(on, &config(tokens(1000)), 2);
-        let (stream, _) = ask(proxy, 0, &[], 994);
-        proxy.respond(stream, 500, 1);
-        proxy.close(stream);
+        give_back(proxy, &[62]);
         if ticks {
             proxy.tick(0);
         }
@@ -47,9 +56,18 @@ fn what_was_not_used_is_there_for_the_same_worker_at_once_and_for_others_on_the_
     }
 }
 
+/// A sixteenth of the burst, at once or bit by bit: who is refused for it is told a wait that is as much too long.
+fn much_that_was_not_used_is_there_for_all_workers_at_once(on: On) {
+    for parts in [&[63][..], &[1000], &[40, 40]] {
+        let proxy = &mut *proxy(on, &config(tokens(1000)), 2);
+        give_back(proxy, parts);
+        assert!(is_sent(&all(proxy, 1)), "{parts:?}");
+    }
+}
+
 fn a_reservation_takes_along_what_was_settled_before(on: On) {
     let proxy = &mut *proxy(on, &config(tokens(1000)), 2);
-    let (stream, _) = ask(proxy, 0, &[], 494);
+    let (stream, _) = ask(proxy, 0, &[], 44);
     answer_using(proxy, stream, INPUT, 4);
     assert!(is_sent(&ask(proxy, 0, &[], 4).1));
     let refused = all(proxy, 1).refused();
@@ -71,15 +89,15 @@ fn what_was_used_beyond_is_gone_for_all_workers_at_once(on: On) {
 fn a_configuration_that_is_replaced_settles_what_it_had_reserved() {
     let config = config(tokens(1000));
     let proxy = &mut Wasm::new(&config, 2);
-    let ended = ask(proxy, 0, &[], 494).0;
-    let goes_on = ask(proxy, 0, &[], 394).0;
+    let ended = ask(proxy, 0, &[], 44).0;
+    let goes_on = ask(proxy, 0, &[], 44).0;
     answer_using(proxy, ended, INPUT, 4);
     proxy.replace(&config);
     let remaining = |proxy: &mut dyn Proxy| {
         let refused = all(proxy, 1).refused();
         number(&refused.headers, "x-ratelimit-remaining-tokens")
     };
-    assert_eq!(remaining(proxy), 1000 - (INPUT + 4) - (INPUT + 394));
+    assert_eq!(remaining(proxy), 1000 - (INPUT + 4) - (INPUT + 44));
     answer_using(proxy, goes_on, INPUT, 4);
     assert_eq!(remaining(proxy), 1000 - 2 * (INPUT + 4));
 }

@@ -101,6 +101,7 @@ fn read_duration(text: &str) -> Option<Duration> {
 fn written(duration: Duration) -> String {
     let (seconds, millis) = (duration.as_secs(), duration.as_millis());
     match (millis % 1000, seconds % 60, seconds % 3600) {
+        _ if millis == 0 => "0s".to_owned(),
         (0, 0, 0) => format!("{}h", seconds / 3600),
         (0, 0, _) => format!("{}m", seconds / 60),
         (0, ..) => format!("{seconds}s"),
@@ -164,6 +165,14 @@ pub(super) fn header_name(name: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_told_as_they_would_be_written() {
+        for text in ["0s", "10ms", "1500ms", "1s", "90s", "5m", "24h"] {
+            let duration = read_duration(text).expect(text);
+            assert_eq!(written(duration), text);
+        }
+    }
 
     #[test]
     fn durations_are_whole_numbers_with_a_unit() {

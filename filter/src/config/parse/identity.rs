@@ -14,7 +14,7 @@ const KEYS_OF_TENANT: std::ops::RangeInclusive<usize> = 1..=16;
 const TENANT_BYTES: usize = 64;
 const SIGNING_KEYS: std::ops::RangeInclusive<usize> = 1..=1024;
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 32..=256;
-const NONCES: std::ops::RangeInclusive<u32> = 1024..=16_777_216;
+const NONCES: std::ops::RangeInclusive<u32> = 16_384..=4_194_304;
 /// A hundred signed requests a second fill half of a key's sixteenth; of the proxy's memory a megabyte for each key that
 /// fills all of it.
 const NONCES_DEFAULT: u32 = 1_048_576;

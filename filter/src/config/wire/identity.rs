@@ -49,7 +49,7 @@ objects! {
     pub struct Signatures {
         /// The shared secrets; 1 to 1024.
         pub keys: Vec<SigningKey>,
-        /// How many nonces the proxy remembers, each for 5 minutes: 1024 to 16777216; 1048576 if absent. A key has a sixteenth of them, or less among more than 16 keys; when that has no room its requests are refused.
+        /// How many nonces the proxy remembers, each for 5 minutes: 16384 to 4194304; 1048576 if absent. A key has a sixteenth of them, or less among more than 16 keys; when that has no room its requests are refused.
         pub nonces: Option<u32>,
     }
 

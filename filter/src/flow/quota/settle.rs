@@ -8,7 +8,7 @@ use crate::request::Api;
 use crate::values::clock::Instant;
 use crate::values::units::Tokens;
 
-use super::unsettled::Settlement;
+use super::unsettled::{self, Settlement};
 use super::{Quotas, counted, persistently};
 use crate::flow::Worker;
 use crate::flow::response::{Origin, ResponseStart};
@@ -233,13 +233,13 @@ impl Quotas {
             Source::Table { key, set, place } => {
                 // What comes on top of what was reserved must not be there for others meanwhile.
                 let beyond = used.iter().zip(&costs).any(|(used, cost)| used > cost);
-                self.unsettled.push(Settlement {
+                let unused = self.unsettled.push(Settlement {
                     limit: taken.limit,
                     set,
                     held: (key, place, taken.holds),
                     used,
                 });
-                if beyond || self.unsettled.is_full() {
+                if beyond || unsettled::is_much(&unused, &limit.rates) || self.unsettled.is_full() {
                     self.store_last(now, host);
                 }
             }
@@ -267,33 +267,6 @@ impl Quotas {
                         .settle(id, (&costs, &used), keeps, &shared, (at, now));
                 }
             }
-        }
-    }
-
-    /// Stores all that waits to be settled.
-    pub(in crate::flow) fn store_settled(&mut self, now: Instant, host: &mut dyn Host) {
-        while !self.unsettled.is_empty() {
-            self.store_last(now, host);
-        }
-    }
-
-    /// Stores what waits for the set that the last settlement is in. What the store does not let through stays charged as it was
-    /// reserved.
-    #[cold]
-    fn store_last(&mut self, now: Instant, host: &mut dyn Host) {
-        if let Some((limit, set)) = self.unsettled.last() {
-            persistently(host, &set, &mut |bytes| {
-                Some(self.settled(limit, &set, bytes.to_vec(), now))
-            });
-            self.unsettled.forget(&set);
-        }
-    }
-
-    /// `bytes` of a set of a limit, after all that waits to be settled in it.
-    pub(super) fn settled(&self, limit: usize, set: &str, bytes: Vec<u8>, now: Instant) -> Vec<u8> {
-        match self.limits.get(limit) {
-            Some(limit) => self.unsettled.applied(limit, set, bytes, now),
-            None => bytes,
         }
     }
 
