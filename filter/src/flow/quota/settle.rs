@@ -231,15 +231,14 @@ impl Quotas {
         let costs = taken.holds.map(|hold| hold.cost);
         match taken.from {
             Source::Table { key, set, place } => {
-                // What comes on top of what was reserved must not be there for others meanwhile.
-                let beyond = used.iter().zip(&costs).any(|(used, cost)| used > cost);
+                // What comes on top of what was reserved, was charged as it passed ([`charge`]).
                 let unused = self.unsettled.push(Settlement {
                     limit: taken.limit,
                     set,
                     held: (key, place, taken.holds),
                     used,
                 });
-                if beyond || unsettled::is_much(&unused, &limit.rates) || self.unsettled.is_full() {
+                if unsettled::is_much(&unused, &limit.rates) || self.unsettled.is_full() {
                     self.store_last(now, host);
                 }
             }
