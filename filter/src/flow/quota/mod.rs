@@ -15,8 +15,8 @@
 //! A limit of the whole fleet is taken from what this worker has on loan; where that is too little, the request is held and the
 //! engine asked ([`fleet`]).
 //!
-//! What was not used is there again for the same worker's next request, and for others on the tick ([`unsettled`]); what was used
-//! beyond the reservation is gone at once.
+//! What is used beyond the reservation is charged as it passes. What was not used is there again for the same worker's next
+//! request at once, and for other workers' on the tick at the latest ([`unsettled`]).
 //!
 //! What cannot be read of the store is refused: a limit that is not held is none. What cannot be written at the
 //! end stays charged as it was reserved.

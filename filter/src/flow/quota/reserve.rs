@@ -140,8 +140,8 @@ fn budget(gates: &[Gate<'_>], input: u64) -> Option<Tokens> {
     Some(Tokens(u32::try_from(least).unwrap_or(u32::MAX)))
 }
 
-/// What the request needs of the fleet's, if any of it is not on loan: all of it, for what is may be gone when the answer
-/// comes. A cost that no waiting makes fit is not asked for.
+/// What the request needs of the fleet's, if any of it is not on loan: all of it, as what is on loan will be set aside while
+/// the rest is asked for. A cost that no waiting makes fit is not asked for.
 fn needs(quotas: &Quotas, gates: &[Gate<'_>]) -> Result<Vec<Need>, Stopped> {
     let mut needs = Vec::new();
     for (index, gate) in gates.iter().enumerate() {
