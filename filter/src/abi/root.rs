@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::flow::{Errand, Member, Reply, Worker};
 
 use super::contexts;
-use super::hostcalls::{self, Buffer, Failed, Level, Map};
+use super::hostcalls::{self, Buffer, Failed, Map};
 use super::proxy::Proxy;
 use super::stream::HttpStream;
 
@@ -51,28 +51,19 @@ impl Root {
         let config = match config {
             Ok(config) => config,
             Err(reason) => {
-                hostcalls::log(
-                    Level::Error,
-                    &format!("junheng: configuration refused: {reason}"),
-                );
+                log::error!("configuration refused: {reason}");
                 return false;
             }
         };
         // Without ticks a worker learns of the others' requests only when it reads a finalist's gauge, and of what limits got
         // back when they have settled it with a reservation: worse balance, and some refusals too many.
         if let Err(failed) = hostcalls::tick_every(Worker::TICK.as_millis() as u32) {
-            hostcalls::log(
-                Level::Warn,
-                &format!("junheng: the proxy gives no ticks (status {})", failed.0),
-            );
+            log::warn!("the proxy gives no ticks (status {})", failed.0);
         }
         let (pools, routes) = (config.pools.len(), config.routes.len());
         let worker = MEMBER.with(|member| Worker::new(config, member, random(), &mut Proxy));
         self.worker = Some(Rc::new(RefCell::new(worker)));
-        hostcalls::log(
-            Level::Info,
-            &format!("junheng: configured with {pools} pools and {routes} routes"),
-        );
+        log::info!("configured with {pools} pools and {routes} routes");
         true
     }
 
@@ -117,12 +108,10 @@ impl Root {
     fn tell_unsent(&mut self, cluster: &str, failed: Failed) {
         if !self.unsent.iter().any(|told| told == cluster) {
             self.unsent.push(cluster.to_owned());
-            hostcalls::log(
-                Level::Warn,
-                &format!(
-                    "junheng: the proxy sends nothing to the cluster {cluster:?} (status {}); has it one of that name, with a host?",
-                    failed.0
-                ),
+            log::warn!(
+                "the proxy sends nothing to the cluster {cluster:?} (status {}); does it have \
+                 a cluster of that name, with a host?",
+                failed.0
             );
         }
     }

@@ -9,7 +9,7 @@ use crate::flow::{
 use crate::values::headers::Headers;
 
 use super::contexts;
-use super::hostcalls::{self, Buffer, Failed, Level, Map};
+use super::hostcalls::{self, Buffer, Failed, Map};
 use super::proxy::Proxy;
 use super::root::Root;
 use super::{CONTINUE, PAUSE};
@@ -85,13 +85,7 @@ impl HttpStream {
         if self.go_on() == CONTINUE
             && let Err(failed) = hostcalls::resume_request()
         {
-            hostcalls::log(
-                Level::Error,
-                &format!(
-                    "junheng: the proxy resumed no request (status {})",
-                    failed.0
-                ),
-            );
+            log::error!("the proxy resumed no request (status {})", failed.0);
         }
     }
 
@@ -203,10 +197,7 @@ impl HttpStream {
         let details = format!("junheng_{}", refusal.code);
         if let Err(failed) = hostcalls::respond(refusal.status, &details, &headers, &refusal.json())
         {
-            hostcalls::log(
-                Level::Error,
-                &format!("junheng: the proxy took no answer (status {})", failed.0),
-            );
+            log::error!("the proxy took no answer (status {})", failed.0);
         }
         PAUSE
     }

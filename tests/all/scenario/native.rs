@@ -1,5 +1,6 @@
 //! The flow called directly: what the adapter does on the wasm side, in its plainest form.
 
+mod logs;
 mod meters;
 
 use std::cell::RefCell;
@@ -45,6 +46,7 @@ struct Open {
 
 impl Native {
     pub fn new(config: &Value, workers: usize) -> Native {
+        logs::install();
         let meters = Meters::default();
         meters.now.set(Instant::from_nanos(1 << 40));
         let mut native = Native {
@@ -350,6 +352,10 @@ impl Proxy for Native {
             .iter()
             .find(|(known, _)| known == name)
             .map_or(0, |(_, value)| *value)
+    }
+
+    fn logs(&self) -> Vec<String> {
+        logs::lines()
     }
 
     fn step_wall(&mut self, seconds: i64) {

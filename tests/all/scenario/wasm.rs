@@ -308,6 +308,11 @@ impl Proxy for Wasm {
         }
     }
 
+    fn logs(&self) -> Vec<String> {
+        let lines = self.host.logs().into_iter();
+        lines.map(|line| line.text).collect()
+    }
+
     fn step_wall(&mut self, seconds: i64) {
         self.clock.step_wall(seconds * 1_000_000_000);
     }
