@@ -344,16 +344,25 @@ fn attempts(headers: &Headers) -> u32 {
     written.or_else(told).unwrap_or(1).clamp(1, MOST_ATTEMPTS)
 }
 
-/// Who made a response, by Envoy's response code details: `via_upstream` for one that came from there,
-/// `upstream_…` for one that never came. A host without such details is believed. What Envoy calls an
-/// overflow is a bound of its own on the whole cluster (`circuit_breakers`): the request was never sent, and
-/// charged to endpoints, a burst of requests would trip them all.
+/// Who made a response, by Envoy's response code details: `via_upstream` for one that came from there;
+/// `upstream_reset_before_response_started{…}`, `upstream_per_try_timeout` and `response_timeout` for one
+/// that never came. A host without such details is believed. What Envoy calls an overflow is a bound
+/// of its own on the whole cluster (`circuit_breakers`): the request was never sent, and charged to
+/// endpoints, a burst of requests would trip them all.
 fn origin() -> Origin {
     let details = hostcalls::property("response\0code_details").unwrap_or_default();
     if details.is_empty() || details.starts_with(b"via_upstream") {
         Origin::Endpoint
-    } else if details.starts_with(b"upstream_") && !details.ends_with(b"{overflow}") {
-        Origin::ForEndpoint
+    } else if details.ends_with(b"{overflow}") {
+        Origin::Proxy
+    } else if details.starts_with(b"upstream_reset") {
+        let contains = |reason: &[u8]| details.windows(reason.len()).any(|part| part == reason);
+        match contains(b"connection_failure") || contains(b"connection_timeout") {
+            true => Origin::Unreached,
+            false => Origin::Reset,
+        }
+    } else if details.ends_with(b"timeout") {
+        Origin::TimedOut
     } else {
         Origin::Proxy
     }

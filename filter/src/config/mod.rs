@@ -82,6 +82,8 @@ pub struct Pool {
     pub check: Option<Check>,
     /// When an endpoint is left out for what it answers; never where this is `None`.
     pub breaker: Option<Breaker>,
+    /// Of a hundred endpoints, the most that the breaker keeps out; below 100, one always stays.
+    pub max_ejected_percent: u8,
     /// How long an endpoint that comes back is ramped up.
     pub ramp: Duration,
     /// How weights follow load; they stay as they are written where this is `None`.

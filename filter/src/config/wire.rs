@@ -97,7 +97,7 @@ objects! {
         pub healthy_after: Option<u8>,
     }
 
-    /// Leaving out an endpoint whose answers are bad: not connected, reset, timed out, or a status of 500 and above but 503.
+    /// Leaving out an endpoint whose answers are bad: not connected, reset, timed out, or a status of 500 and above but 503 and 529.
     pub struct Breaker {
         /// `false` leaves nobody out; `true` if absent.
         pub enabled: Option<bool>,
@@ -111,7 +111,9 @@ objects! {
         pub failures_in_a_row: Option<u16>,
         /// How long nothing is sent, before one request probes: `1s` to `1h`; `30s` if absent.
         pub open: Option<String>,
-        /// As nginx has it: so many failures within `fail_timeout` leave the endpoint out for as long: 1 to 1000. In place of all but `enabled`.
+        /// The most of a pool that is left out, in percent of its endpoints: 0 to 100; 50 if absent. Below 100 one always stays.
+        pub max_ejected_percent: Option<u8>,
+        /// As nginx has it: so many failures within `fail_timeout` leave the endpoint out for as long: 1 to 1000. In place of all but `enabled` and `max_ejected_percent`.
         pub max_fails: Option<u16>,
         /// For `max_fails`: `1s` to `1h`; `10s` if absent.
         pub fail_timeout: Option<String>,
@@ -223,8 +225,10 @@ choices! {
         RefusedStream = "refused_stream",
         /// The connection broke, or time ran out, before the answer began.
         Reset = "reset",
-        /// The answer is a status of 500 and above.
+        /// The answer is a status of 500, 501, 502 or 504.
         ServerError = "server_error",
+        /// The answer is 503 or 529: the endpoint has too much to do.
+        Overloaded = "overloaded",
         /// The answer is 429.
         TooManyRequests = "too_many_requests",
     }

@@ -8,6 +8,7 @@
 //! done it returns as a [`Verdict`] or an [`Errand`], and the floor above carries it out. That keeps every
 //! decision testable without a proxy.
 
+mod announce;
 mod audit;
 mod bearers;
 mod caller;
@@ -29,6 +30,8 @@ mod refusal;
 mod request;
 mod response;
 mod stream;
+mod suspects;
+mod unplaced;
 mod verdict;
 mod waiting;
 mod watch;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::balance::{self, Gauges};
 use crate::config::{Algorithm, Pool};
+use crate::health::Check;
 use crate::load::prometheus;
 use crate::ports::{Host, Kind, Meter};
 use crate::report::metrics::{self, StatusClass};
@@ -85,7 +86,7 @@ impl PoolState {
         self.watch.refresh(host);
         for (endpoint, weight) in self.loads.weights(host) {
             self.watch
-                .set_weight(endpoint, weight, &mut self.endpoints, now);
+                .set_weight(endpoint, weight, &mut self.endpoints, now, host);
         }
     }
 
@@ -104,9 +105,12 @@ impl PoolState {
                     Some(wanted) => status == wanted,
                     None => (200..300).contains(&status),
                 };
-                let passed = reply.is_some_and(|reply| good(reply.status));
+                let check = Check {
+                    passed: reply.is_some_and(|reply| good(reply.status)),
+                    status: reply.map_or(0, |reply| reply.status),
+                };
                 self.watch
-                    .checked(endpoint, passed, &mut self.endpoints, now, host);
+                    .checked(endpoint, check, &mut self.endpoints, now, host);
             }
             What::Metrics => {
                 if let Some(reply) = reply.filter(|reply| reply.status == 200) {
@@ -117,12 +121,24 @@ impl PoolState {
         }
     }
 
+    /// Requests in flight at `endpoint`, as far as this worker knows.
+    pub(super) fn in_flight(&self, endpoint: usize) -> u32 {
+        let carried = self.endpoints.view().in_flight(endpoint);
+        u32::try_from(carried).unwrap_or(u32::MAX)
+    }
+
     /// Takes the other workers' in-flight counts into this worker's view.
     pub(super) fn sync_in_flight(&mut self, host: &mut dyn Host) {
-        for (endpoint, meters) in self.meters.endpoints.iter().enumerate() {
-            if let Some(exact) = meters.in_flight.and_then(|meter| host.read(meter)) {
-                self.endpoints.view_mut().sync_in_flight(endpoint, exact);
-            }
+        for endpoint in 0..self.meters.endpoints.len() {
+            self.sync_endpoint(endpoint, host);
+        }
+    }
+
+    /// The same for one endpoint.
+    pub(super) fn sync_endpoint(&mut self, endpoint: usize, host: &mut dyn Host) {
+        let meter = self.meters.in_flight(endpoint);
+        if let Some(exact) = meter.and_then(|meter| host.read(meter)) {
+            self.endpoints.view_mut().sync_in_flight(endpoint, exact);
         }
     }
 }
@@ -287,6 +303,10 @@ impl Gauges for PoolGauges<'_> {
             self.meters.release(endpoint, self.host);
         }
         fits
+    }
+
+    fn release(&mut self, endpoint: usize) {
+        self.meters.release(endpoint, self.host);
     }
 }
 

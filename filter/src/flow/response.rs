@@ -2,6 +2,7 @@
 
 use crate::answer::{Form, Relay};
 use crate::config::Config;
+use crate::health::Proof;
 use crate::ports::Host;
 use crate::report::decision::Decision;
 use crate::report::metrics::StatusClass;
@@ -32,8 +33,12 @@ pub struct ResponseStart<'a> {
 pub enum Origin {
     /// The endpoint.
     Endpoint,
-    /// The proxy, as the last endpoint that it tried gave none.
-    ForEndpoint,
+    /// The proxy, as it got no connection to the last endpoint that it tried.
+    Unreached,
+    /// The proxy, as the last endpoint that it tried reset the request.
+    Reset,
+    /// The proxy, as the last endpoint that it tried took too long.
+    TimedOut,
     /// The proxy, for reasons of its own: it says nothing of an endpoint.
     Proxy,
 }
@@ -73,7 +78,8 @@ impl Stream {
             placed.relay = relay(&start, placed);
         }
         if start.origin != Origin::Proxy {
-            follow_retries(placed, pool, start.attempts, host);
+            let retried = worker.config.route(placed.route).map(|route| &route.retry);
+            follow_retries(placed, pool, &start, retried, host);
             if let Some(verdict) = verdict(&start) {
                 judge(placed, pool, verdict, host);
             }
@@ -229,7 +235,7 @@ fn settle(mut placed: Placed, worker: &mut Worker, by: EndedBy, host: &mut dyn H
         match placed.status {
             Some(..400) if placed.complete => judge(&mut placed, pool, Verdict::Good, host),
             Some(..400) if by == EndedBy::Endpoint => {
-                judge(&mut placed, pool, Verdict::Bad, host);
+                judge(&mut placed, pool, Verdict::Bad(Proof::Unopposed, 0), host);
             }
             // What a client got wrong shows that the endpoint lives, which is all that a probe asks.
             Some(400..500) if placed.probe.is_some() => {

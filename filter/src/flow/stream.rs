@@ -3,6 +3,7 @@
 use crate::answer::{Relay, UsageReader};
 use crate::balance::Order;
 use crate::config::{ModelId, PoolId, RouteId};
+use crate::health::Caller;
 use crate::report::decision::DroppedBy;
 use crate::values::clock::Instant;
 use crate::values::units::Tokens;
@@ -51,6 +52,10 @@ pub(super) struct Placed {
     pub(super) probe: Option<u32>,
     /// Whether the carrier has been judged by it.
     pub(super) judged: bool,
+    /// Who sent it, if its headers tell.
+    pub(super) caller: Option<Caller>,
+    /// Requests in flight at the carrier, this one included, when it was placed there.
+    pub(super) in_flight: u32,
     /// When it was sent first.
     pub(super) sent: Instant,
     /// Whether more than one endpoint was tried, or may have been.

@@ -138,10 +138,9 @@ impl Worker {
                 let view = pool.endpoints.view();
                 pool.rounds.due(id, config, view, now, &mut errands);
             }
-            pool.watch.settle(&mut pool.endpoints, now);
-            if leads {
-                pool.watch.show(host);
-            }
+            pool.watch.settle(&mut pool.endpoints, now, host);
+            let view = &pool.endpoints;
+            pool.watch.announce(config, view, leads, now, host);
         }
         if let Some(bearers) = &mut self.bearers {
             bearers.on_tick(&config.identity, leads, now, host);

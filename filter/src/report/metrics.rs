@@ -29,6 +29,17 @@ pub fn endpoint_state(pool: &str, address: &str) -> String {
     format!("junheng.endpoint.{pool}.{address}.state")
 }
 
+/// Gauge: why an endpoint does not take its whole traffic: 0 it does, 1 failures in a row, 2 the share
+/// of failures, 3 `max_fails`, 4 a failed probe, 5 failed checks, 6 overload.
+pub fn endpoint_reason(pool: &str, address: &str) -> String {
+    format!("junheng.endpoint.{pool}.{address}.reason")
+}
+
+/// Gauge: the most requests in flight at an endpoint that has refused some for overload; 0 without a bound.
+pub fn endpoint_bound(pool: &str, address: &str) -> String {
+    format!("junheng.endpoint.{pool}.{address}.in_flight_bound")
+}
+
 /// Gauge: what an endpoint weighs by its load, before health and ramp.
 pub fn endpoint_weight(pool: &str, address: &str) -> String {
     format!("junheng.endpoint.{pool}.{address}.weight")

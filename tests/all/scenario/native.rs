@@ -240,7 +240,7 @@ impl Proxy for Native {
         let start = ResponseStart {
             status,
             attempts,
-            origin: Origin::ForEndpoint,
+            origin: Origin::Unreached,
             headers: &Headers::default(),
         };
         self.start(stream, start);

@@ -81,6 +81,10 @@ pub(super) fn breaker(breaker: &wire::Breaker) -> Result<Option<Breaker>> {
     Ok(breaker.enabled.unwrap_or(true).then_some(rule))
 }
 
+pub(super) fn max_ejected_percent(breaker: &wire::Breaker) -> Result<u8> {
+    within(breaker.max_ejected_percent, 0..=100, 50).at("max_ejected_percent")
+}
+
 pub(super) fn ramp(ramp: &Option<String>) -> Result<Duration> {
     duration(ramp.as_deref(), SECOND_TO_HOUR, Duration::from_secs(60))
 }

@@ -42,6 +42,8 @@ pub(super) fn pool(pool: &wire::Pool) -> Result<Pool> {
         balance: balance(&pool.balance).at("balance")?,
         check: health::check(&pool.health.check).at("health.check")?,
         breaker: health::breaker(&pool.health.breaker).at("health.breaker")?,
+        max_ejected_percent: health::max_ejected_percent(&pool.health.breaker)
+            .at("health.breaker")?,
         ramp: health::ramp(&pool.health.ramp).at("health.ramp")?,
         load: health::load(&pool.load).at("load")?,
         endpoints,
