@@ -37,6 +37,7 @@
 mod breaker;
 mod checks;
 mod codec;
+mod retry_after;
 mod rules;
 mod standing;
 mod window;
@@ -49,6 +50,7 @@ use breaker::Breaker;
 use checks::Checks;
 use window::Window;
 
+pub use retry_after::retry_after;
 pub use rules::{ErrorRate, FailTimeout, Rules, Trip};
 pub use standing::{LEAST_SHARE, Standing, Why};
 
