@@ -1,7 +1,6 @@
 //! What a response says of the endpoints that were tried: how they stand, how loaded they are, who carried it.
 
-use std::time::Duration;
-
+use crate::health::retry_after;
 use crate::load::{orca, weight};
 use crate::ports::Host;
 use crate::values::headers::Headers;
@@ -12,18 +11,15 @@ use super::stream::Placed;
 use super::watch::{Seen, Verdict};
 
 /// What a response's beginning says of the endpoint; `None` where only its end can tell.
-pub(super) fn verdict(start: &ResponseStart<'_>) -> Option<Verdict> {
+pub(super) fn verdict(start: &ResponseStart<'_>, host: &mut dyn Host) -> Option<Verdict> {
     match (start.origin, start.status) {
-        (Origin::Endpoint, 429 | 503) => Some(Verdict::Overloaded(retry_after(start.headers))),
+        (Origin::Endpoint, 429 | 503) => {
+            let rest = retry_after(start.headers, || host.wall());
+            Some(Verdict::Overloaded(rest))
+        }
         (Origin::Endpoint, ..500) | (Origin::Proxy, _) => None,
         (Origin::Endpoint | Origin::ForEndpoint, _) => Some(Verdict::Bad),
     }
-}
-
-/// `Retry-After` in seconds. One that names a date is as good as none: it would take the wall clock to read it.
-fn retry_after(headers: &Headers) -> Option<Duration> {
-    let seconds = headers.first_str("retry-after")?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
 }
 
 /// Lets the endpoint that carries a request be judged by it, once.

@@ -74,7 +74,7 @@ impl Stream {
         }
         if start.origin != Origin::Proxy {
             follow_retries(placed, pool, start.attempts, host);
-            if let Some(verdict) = verdict(&start) {
+            if let Some(verdict) = verdict(&start, host) {
                 judge(placed, pool, verdict, host);
             }
         }
