@@ -8,6 +8,7 @@
 //! done it returns as a [`Verdict`] or an [`Errand`], and the floor above carries it out. That keeps every
 //! decision testable without a proxy.
 
+mod attempts;
 mod audit;
 mod bearers;
 mod caller;
