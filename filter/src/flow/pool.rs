@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::balance::{self, Gauges};
-use crate::config::{Algorithm, Pool};
+use crate::config::{Algorithm, CheckAnswer, Pool};
 use crate::load::prometheus;
 use crate::ports::{Host, Kind, Meter};
 use crate::report::metrics::{self, StatusClass};
@@ -26,6 +26,9 @@ pub(super) struct PoolState {
     pub(super) loads: Loads,
     pub(super) audit: Audit,
     pub(super) rounds: Rounds,
+    /// Whether the log has been told that the check's path is not served: one line says it of all
+    /// endpoints, and every check would repeat it.
+    warned: bool,
 }
 
 /// A pool's meters. Each may be missing, where the host refused to define it.
@@ -77,6 +80,7 @@ impl PoolState {
             loads: Loads::new(pool, &addresses, changes, host),
             audit: Audit::default(),
             rounds: Rounds::default(),
+            warned: false,
         }
     }
 
@@ -100,11 +104,7 @@ impl PoolState {
     ) {
         match what {
             What::Check => {
-                let good = |status| match config.check.as_ref().and_then(|check| check.status) {
-                    Some(wanted) => status == wanted,
-                    None => (200..300).contains(&status),
-                };
-                let passed = reply.is_some_and(|reply| good(reply.status));
+                let passed = reply.is_some_and(|reply| self.passes(config, endpoint, reply.status));
                 self.watch
                     .checked(endpoint, passed, &mut self.endpoints, now, host);
             }
@@ -115,6 +115,22 @@ impl PoolState {
                 }
             }
         }
+    }
+
+    /// Whether a check that was answered `status` passes.
+    fn passes(&mut self, config: &Pool, endpoint: usize, status: u16) -> bool {
+        let Some(check) = &config.check else {
+            return false;
+        };
+        let answer = check.judge(status);
+        if answer == CheckAnswer::NotServed && !std::mem::replace(&mut self.warned, true) {
+            let (pool, path) = (&config.name, &check.path);
+            let address = self.endpoints.view().address(endpoint).unwrap_or_default();
+            log::warn!(
+                "pool {pool}: GET {path} answered {status} at {address}: the server lives; set health.check.path to a path that it serves"
+            );
+        }
+        answer != CheckAnswer::Fails
     }
 
     /// Takes the other workers' in-flight counts into this worker's view.
