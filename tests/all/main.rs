@@ -11,6 +11,7 @@ mod estimate;
 mod failover;
 mod fleet;
 mod floors;
+mod forged;
 mod framing;
 mod gateway;
 mod guests;

@@ -160,12 +160,17 @@ impl Root {
 /// Whether Envoy kept an errand to itself, as a bound of its own on the cluster (`circuit_breakers`) was
 /// reached: what it then answers in the endpoint's stead says so at its end, and tells nothing of the
 /// endpoint. Taken for a failed check, it would leave out a whole pool as soon as that is busy.
+///
+/// An endpoint can write that text, too, and would never fail a check. But Envoy sets `x-envoy-upstream-service-time` in
+/// every answer to a call that came from an endpoint, whatever that wrote there, and in none of its own.
 fn never_left(header_count: usize, body_size: usize) -> bool {
     const LONGEST: usize = 128;
     header_count > 0
         && (1..=LONGEST).contains(&body_size)
         && hostcalls::buffer(Buffer::Reply, body_size)
             .is_ok_and(|body| body.ends_with(b"reset reason: overflow"))
+        && hostcalls::headers(Map::Reply)
+            .is_ok_and(|headers| headers.first("x-envoy-upstream-service-time").is_none())
 }
 
 /// The reply that the host holds; nginx hands over failures as ones without headers.

@@ -214,10 +214,10 @@ impl HttpStream {
             // What stays would be news to the client, and no harm to anybody else.
             let _ = hostcalls::remove_header(Map::Response, name);
         }
-        let Some(start) = response_start(&headers) else {
+        let Ok(mut worker) = self.worker.try_borrow_mut() else {
             return;
         };
-        let Ok(mut worker) = self.worker.try_borrow_mut() else {
+        let Some(start) = response_start(&headers, &mut worker) else {
             return;
         };
         let told = self
@@ -313,35 +313,24 @@ fn without_ours(headers: Headers) -> Result<Headers, Failed> {
 }
 
 /// What the host tells of a response; `None` where it has no status.
-fn response_start(headers: &Headers) -> Option<ResponseStart<'_>> {
+fn response_start<'a>(headers: &'a Headers, worker: &mut Worker) -> Option<ResponseStart<'a>> {
     let status = headers.first_str(":status")?.parse().ok()?;
+    let told = match status {
+        429 | 500.. => Some(origin()),
+        _ => None,
+    };
+    let from_endpoint = || told.unwrap_or_else(origin) == Origin::Endpoint;
     Some(ResponseStart {
         status,
-        attempts: attempts(headers),
-        origin: match status {
-            429 | 500.. => origin(),
-            _ => Origin::Endpoint,
-        },
+        attempts: worker.attempts(headers, from_endpoint, attempts),
+        origin: told.unwrap_or(Origin::Endpoint),
         headers,
     })
 }
 
-/// More attempts than any order names: a count above it is no proxy's, but an upstream's that wrote the header.
-const MOST_ATTEMPTS: u32 = 16;
-
-/// How many endpoints were tried. Where Envoy is told to write it into the response
-/// (`include_attempt_count_in_response`) it has come with the headers, and saves the property's look-up,
-/// the dearest call of a response.
-fn attempts(headers: &Headers) -> u32 {
-    let written = headers
-        .first_str("x-envoy-attempt-count")
-        .and_then(|count| count.parse().ok());
-    let told = || {
-        hostcalls::property("upstream\0request_attempt_count")
-            .ok()
-            .and_then(|count| number(&count))
-    };
-    written.or_else(told).unwrap_or(1).clamp(1, MOST_ATTEMPTS)
+/// How many endpoints Envoy has tried.
+fn attempts() -> Option<u32> {
+    number(&hostcalls::property("upstream\0request_attempt_count").ok()?)
 }
 
 /// Who made a response, by Envoy's response code details: `via_upstream` for one that came from there;

@@ -1,9 +1,7 @@
 //! What a response says of the endpoints that were tried: how they stand, how loaded they are, who carried it.
 
-use std::time::Duration;
-
 use crate::config::{Retry, RetryOn};
-use crate::health::Proof;
+use crate::health::{Proof, retry_after};
 use crate::load::{orca, weight};
 use crate::ports::Host;
 use crate::values::headers::Headers;
@@ -17,14 +15,18 @@ use super::watch::{Seen, Verdict};
 ///
 /// A request that has failed at more than one endpoint says nothing of any of them: it may be the
 /// request that is at fault. No connection is a failure all the same, as nothing was looked at.
-pub(super) fn verdict(start: &ResponseStart<'_>) -> Option<Verdict> {
+pub(super) fn verdict(start: &ResponseStart<'_>, host: &mut dyn Host) -> Option<Verdict> {
     let bad = |proof| Some(Verdict::Bad(proof, start.status));
     match (start.origin, start.status) {
         (Origin::Proxy, _) => None,
         (Origin::Unreached, _) => Some(Verdict::Bad(Proof::Unreached, 0)),
-        (Origin::Endpoint, 429) => Some(Verdict::Limited(retry_after(start.headers))),
+        (Origin::Endpoint, 429) => {
+            Some(Verdict::Limited(retry_after(start.headers, || host.wall())))
+        }
         (Origin::Endpoint, status) if is_overload(status) => {
-            Some(Verdict::Overloaded(retry_after(start.headers)))
+            Some(Verdict::Overloaded(retry_after(start.headers, || {
+                host.wall()
+            })))
         }
         (Origin::Endpoint, ..500) => None,
         (_, _) if start.attempts > 1 => Some(Verdict::Nothing),
@@ -38,12 +40,6 @@ pub(super) fn verdict(start: &ResponseStart<'_>) -> Option<Verdict> {
 /// answers then.
 pub(super) fn is_overload(status: u16) -> bool {
     matches!(status, 429 | 503 | 529)
-}
-
-/// `Retry-After` in seconds. One that names a date is as good as none: it would take the wall clock to read it.
-fn retry_after(headers: &Headers) -> Option<Duration> {
-    let seconds = headers.first_str("retry-after")?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
 }
 
 /// Lets the endpoint that carries a request be judged by it, once.

@@ -9,6 +9,7 @@
 //! decision testable without a proxy.
 
 mod announce;
+mod attempts;
 mod audit;
 mod bearers;
 mod caller;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::balance::{self, Gauges};
-use crate::config::{Algorithm, Pool};
+use crate::config::{Algorithm, CheckAnswer, Pool};
 use crate::health::Check;
 use crate::load::prometheus;
 use crate::ports::{Host, Kind, Meter};
@@ -27,6 +27,9 @@ pub(super) struct PoolState {
     pub(super) loads: Loads,
     pub(super) audit: Audit,
     pub(super) rounds: Rounds,
+    /// Whether the log has been told that the check's path is not served: one line says it of all
+    /// endpoints, and every check would repeat it.
+    warned: bool,
 }
 
 /// A pool's meters. Each may be missing, where the host refused to define it.
@@ -78,6 +81,7 @@ impl PoolState {
             loads: Loads::new(pool, &addresses, changes, host),
             audit: Audit::default(),
             rounds: Rounds::default(),
+            warned: false,
         }
     }
 
@@ -101,12 +105,9 @@ impl PoolState {
     ) {
         match what {
             What::Check => {
-                let good = |status| match config.check.as_ref().and_then(|check| check.status) {
-                    Some(wanted) => status == wanted,
-                    None => (200..300).contains(&status),
-                };
+                let passed = reply.is_some_and(|reply| self.passes(config, endpoint, reply.status));
                 let check = Check {
-                    passed: reply.is_some_and(|reply| good(reply.status)),
+                    passed,
                     status: reply.map_or(0, |reply| reply.status),
                 };
                 self.watch
@@ -119,6 +120,22 @@ impl PoolState {
                 }
             }
         }
+    }
+
+    /// Whether a check that was answered `status` passes.
+    fn passes(&mut self, config: &Pool, endpoint: usize, status: u16) -> bool {
+        let Some(check) = &config.check else {
+            return false;
+        };
+        let answer = check.judge(status);
+        if answer == CheckAnswer::NotServed && !std::mem::replace(&mut self.warned, true) {
+            let (pool, path) = (&config.name, &check.path);
+            let address = self.endpoints.view().address(endpoint).unwrap_or_default();
+            log::warn!(
+                "pool {pool}: GET {path} answered {status} at {address}: the server lives; set health.check.path to a path that it serves"
+            );
+        }
+        answer != CheckAnswer::Fails
     }
 
     /// Requests in flight at `endpoint`, as far as this worker knows.

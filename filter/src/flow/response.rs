@@ -80,7 +80,7 @@ impl Stream {
         if start.origin != Origin::Proxy {
             let retried = worker.config.route(placed.route).map(|route| &route.retry);
             follow_retries(placed, pool, &start, retried, host);
-            if let Some(verdict) = verdict(&start) {
+            if let Some(verdict) = verdict(&start, host) {
                 judge(placed, pool, verdict, host);
             }
         }

@@ -13,8 +13,10 @@ use crate::ports::{Host, Kind, Meter};
 use crate::report::metrics;
 use crate::text::Estimator;
 use crate::values::clock::Instant;
+use crate::values::headers::Headers;
 use crate::values::rng::Rng;
 
+use super::attempts::AttemptHeader;
 use super::bearers::Bearers;
 use super::caller;
 use super::counter::Counter;
@@ -45,6 +47,7 @@ pub struct Worker {
     /// Counts what is agreed on anew, and how far this worker has followed.
     changes: Option<Meter>,
     followed: u64,
+    attempt_header: AttemptHeader,
     /// Counters of refusals by their codes, each defined when it is first needed.
     refused: Vec<(&'static str, Counter)>,
     /// Whether the configuration has been replaced: no tick will come any more.
@@ -94,9 +97,22 @@ impl Worker {
             configuration,
             changes,
             followed: 0,
+            attempt_header: AttemptHeader::default(),
             refused: Vec::new(),
             retired: false,
         }
+    }
+
+    /// How many endpoints were tried for a response with these `headers`: `from_endpoint` tells whether an endpoint made
+    /// it, `property` reads what the proxy counted. Each is called only if needed.
+    pub fn attempts(
+        &mut self,
+        headers: &Headers,
+        from_endpoint: impl FnOnce() -> bool,
+        property: impl FnOnce() -> Option<u32>,
+    ) -> u32 {
+        self.attempt_header
+            .attempts(headers, from_endpoint, property)
     }
 
     /// Takes over what the other workers have done, tells the host what was counted, and, where this worker

@@ -41,6 +41,7 @@ mod checks;
 mod codec;
 mod evidence;
 mod overload;
+mod retry_after;
 mod rules;
 mod standing;
 mod window;
@@ -60,6 +61,7 @@ pub use breaker::{Cause, TripRule};
 pub use checks::Check;
 pub use evidence::{Caller, Failure, Proof};
 pub use overload::Refusal;
+pub use retry_after::retry_after;
 pub use rules::{ErrorRate, FailTimeout, Rules, Trip};
 pub use standing::{LEAST_SHARE, Standing, Why};
 
