@@ -86,6 +86,10 @@ impl Root {
     pub fn tick(&mut self, id: u32) {
         let errands = self.with_worker(|worker| worker.on_tick(&mut Proxy));
         self.send(errands.unwrap_or_default());
+        let overdue = self.with_worker(|worker| worker.overdue(&mut Proxy));
+        for stream in overdue.unwrap_or_default() {
+            contexts::with_stream(stream, HttpStream::overdue);
+        }
         self.wake(id);
     }
 
