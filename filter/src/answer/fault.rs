@@ -27,39 +27,50 @@ const PLACES: [&str; 5] = ["code", "status_code", "status", "type", "error_type"
 /// A word longer than this is a sentence.
 const WORD: usize = 64;
 
-const RATE_LIMITED: &[&str] = &["rate_limit", "ratelimit", "quota", "too_many_requests"];
-const OVERLOADED: &[&str] = &["overloaded", "unavailable", "slow_down"];
-const CALLER: &[&str] = &[
-    "invalid",
-    "bad_request",
-    "badrequest",
-    "authentication",
-    "permission",
-    "billing",
-    "not_found",
-    "notfound",
-    "too_large",
-    "too_small",
-    "length_exceeded",
-    "content_policy",
-    "content_filter",
-    "policy_violation",
-    "unsupported",
-    "validation",
-    "image",
+/// Parts of words, and whose error a word is that has them; the first that is found decides.
+const PARTS: &[(&str, Fault)] = &[
+    ("rate_limit", Fault::RateLimited),
+    ("ratelimit", Fault::RateLimited),
+    ("quota", Fault::RateLimited),
+    ("too_many_requests", Fault::RateLimited),
+    ("overloaded", Fault::Overloaded),
+    ("unavailable", Fault::Overloaded),
+    ("slow_down", Fault::Overloaded),
+    ("invalid", Fault::Caller),
+    ("bad_request", Fault::Caller),
+    ("badrequest", Fault::Caller),
+    ("authentication", Fault::Caller),
+    ("permission", Fault::Caller),
+    ("billing", Fault::Caller),
+    ("not_found", Fault::Caller),
+    ("notfound", Fault::Caller),
+    ("too_large", Fault::Caller),
+    ("too_small", Fault::Caller),
+    ("length_exceeded", Fault::Caller),
+    ("content_policy", Fault::Caller),
+    ("content_filter", Fault::Caller),
+    ("policy_violation", Fault::Caller),
+    ("unsupported", Fault::Caller),
+    ("validation", Fault::Caller),
+    ("image", Fault::Caller),
 ];
 
 impl Fault {
     /// Whose the error is that these say, the nearest to it first.
+    #[cold]
+    #[inline(never)]
     pub fn of(said: &[&Json]) -> Fault {
-        let places = || {
-            let named = |json| PLACES.iter().filter_map(move |name| field(json, name));
-            said.iter().flat_map(move |json| named(json).chain([*json]))
-        };
-        let number = places().find_map(by_number);
-        number
-            .or_else(|| places().find_map(by_word))
-            .unwrap_or(Fault::Endpoint)
+        let mut places: Vec<&Json> = Vec::new();
+        for json in said {
+            for name in PLACES {
+                places.extend(field(json, name));
+            }
+            places.push(json);
+        }
+        let mut faults = places.iter().filter_map(|json| by_number(json));
+        let number = faults.next();
+        let mut faults = places.iter().filter_map(|json| by_word(json));
+        number.or_else(|| faults.next()).unwrap_or(Fault::Endpoint)
     }
 
     /// The status that the answer would have had.
@@ -93,18 +104,20 @@ fn by_word(json: &Json) -> Option<Fault> {
     let Json::Text(word) = json else {
         return None;
     };
-    let word = word.get(..WORD).unwrap_or(word).to_ascii_lowercase();
-    let among = |parts: &[&str]| parts.iter().any(|part| word.contains(part));
-    match () {
-        () if word.contains(' ') => None,
-        () if among(RATE_LIMITED) => Some(Fault::RateLimited),
-        () if among(OVERLOADED) => Some(Fault::Overloaded),
-        () if among(CALLER) => Some(Fault::Caller),
-        () => None,
+    let word = word.as_bytes();
+    if word.len() > WORD || word.contains(&b' ') {
+        return None;
     }
+    let has = |part: &str| {
+        let mut windows = word.windows(part.len());
+        windows.any(|window| window.eq_ignore_ascii_case(part.as_bytes()))
+    };
+    let part = PARTS.iter().find(|(part, _)| has(part));
+    part.map(|(_, fault)| *fault)
 }
 
 /// The field `name` of the object `json`; of several the first.
+#[inline(never)]
 pub(super) fn field<'a>(json: &'a Json, name: &str) -> Option<&'a Json> {
     let Json::Object(fields) = json else {
         return None;

@@ -53,6 +53,7 @@ const PREAMBLE: u16 = 1024;
 impl OpeningReader {
     /// The stream goes on with `piece`, its last if it is the `end`. Not to be called again once
     /// the opening is known.
+    #[inline(never)]
     pub fn read(&mut self, piece: &[u8], end: bool) -> Opening {
         let mut rest = piece;
         loop {
@@ -85,6 +86,7 @@ impl OpeningReader {
 }
 
 /// What `event`, given as it came, says of the answer.
+#[inline(never)]
 fn opening(event: &[u8]) -> Opening {
     let (mut name, mut error, mut data) = (&b""[..], None, Vec::new());
     let event = event.strip_prefix(b"\xef\xbb\xbf").unwrap_or(event);
