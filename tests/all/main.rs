@@ -18,6 +18,7 @@ mod guests;
 mod health;
 mod identity;
 mod in_flight;
+mod openings;
 mod parser;
 mod quota;
 mod refusals;

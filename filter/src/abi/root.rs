@@ -77,6 +77,16 @@ impl Root {
     pub fn tick(&mut self, id: u32) {
         let errands = self.with_worker(|worker| worker.on_tick(&mut Proxy));
         self.send(errands.unwrap_or_default());
+        let overdue = self.with_worker(|worker| worker.overdue(&mut Proxy));
+        let overdue = overdue.unwrap_or_default();
+        for stream in &overdue {
+            if hostcalls::act_for(*stream).is_ok() {
+                contexts::with_stream(*stream, HttpStream::overdue);
+            }
+        }
+        if !overdue.is_empty() {
+            let _ = hostcalls::act_for(id);
+        }
         self.wake(id);
     }
 

@@ -248,18 +248,25 @@ impl HttpStream {
         if end {
             self.stream.on_response_complete();
         }
+        if (size > 0 || end) && self.stream.wants_response_body() {
+            self.read_response_body(size, end);
+        }
         if self.stream.awaits_first_byte()
             && let Ok(mut worker) = self.worker.try_borrow_mut()
         {
             self.stream.on_first_byte(&mut worker, &mut Proxy);
         }
-        if (size > 0 || end) && self.stream.wants_response_body() {
-            self.read_response_body(size, end);
-        }
         if self.stream.is_due()
             && let Ok(mut worker) = self.worker.try_borrow_mut()
         {
             self.stream.on_due(&mut worker, &mut Proxy);
+        }
+    }
+
+    /// The stream has not begun in time.
+    pub fn overdue(&mut self) {
+        if let Ok(mut worker) = self.worker.try_borrow_mut() {
+            self.stream.on_overdue(&mut worker, &mut Proxy);
         }
     }
 

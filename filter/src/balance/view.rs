@@ -145,7 +145,7 @@ impl View {
         }
     }
 
-    /// The first byte of a good answer came from `endpoint`, `first_byte` after the request was sent.
+    /// A good answer from `endpoint` began, `first_byte` after the request was sent.
     ///
     /// Never for a failure, however fast: that is [`View::on_failure`].
     pub fn on_first_byte(&mut self, endpoint: usize, first_byte: Duration, now: Instant) {

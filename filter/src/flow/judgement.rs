@@ -75,7 +75,7 @@ impl Placed {
     }
 }
 
-/// A probe passes with its answer's first byte: answers may take longer than a probe is waited for, and an
+/// A probe passes when its answer begins: answers may take longer than a probe is waited for, and an
 /// endpoint that gives no others would never be back. How the answer ends is judged like any other's.
 pub(super) fn pass_probe(placed: &mut Placed, pool: &mut PoolState, host: &mut dyn Host) {
     if placed.probe.is_some() {

@@ -1,7 +1,7 @@
 //! The order of decisions: one request runs straight through this floor.
 //!
 //! headers -> the client's copies of our headers removed -> identity -> (body complete) request facts ->
-//! rule -> pools -> endpoint -> verdict. Response: status -> who answered -> first byte -> usage -> end, and
+//! rule -> pools -> endpoint -> verdict. Response: status -> who answered -> beginning -> usage -> end, and
 //! the endpoint is judged. Tick: what the others agreed on; the leader's audit, weights and errands.
 //!
 //! A flow asks its proxy for nothing but the time, meters and what workers share ([`crate::ports`]); what it wants
@@ -12,6 +12,7 @@ mod announce;
 mod attempts;
 mod audit;
 mod bearers;
+mod begin;
 mod caller;
 mod counter;
 #[cfg(feature = "identity")]
@@ -24,6 +25,7 @@ mod keys;
 mod lease;
 mod loads;
 mod member;
+mod overdue;
 mod place;
 mod pool;
 mod quota;

@@ -21,7 +21,7 @@ use super::forward::forward;
 use super::pool::PoolGauges;
 use super::quota::{self, EngineAnswer, Reservation, Unreserved, Wanted};
 use super::request::{Asked, Asking, Kind};
-use super::stream::{Learning, Placed};
+use super::stream::{Beginning, Learning, Placed};
 use super::unplaced::{Need, nowhere};
 use super::verdict::{Refusal, Verdict};
 use super::{Stream, Worker};
@@ -82,7 +82,9 @@ impl Stream {
             Ok(choice) => {
                 let withheld = caller::withheld(&asked.caller, &worker.config, &asked.headers);
                 let (forward, asks) = forward(worker, &choice, withheld, body, facts.as_ref());
-                self.placed = Some(placed(worker, choice, facts.as_ref(), asks, host));
+                let mut placed = placed(worker, choice, facts.as_ref(), asks, host);
+                placed.connects = asked.connects;
+                self.placed = Some(placed);
                 Verdict::Forward(forward)
             }
             Err(Unreserved::Refused(refusal)) => worker.refuse(refusal, host),
@@ -361,9 +363,10 @@ fn placed(
         reserved: choice.reserved,
         unasked_usage: asks,
         relay: None,
+        connects: false,
         learning: facts.and_then(|facts| learning(worker, facts, choice.models)),
         status: None,
-        begun: false,
+        beginning: Beginning::default(),
         complete: false,
     }
 }

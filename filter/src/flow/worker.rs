@@ -24,6 +24,7 @@ use super::errand::{About, Errand, Reply};
 use super::held::Held;
 use super::lease::{Candidate, Role};
 use super::member::Member;
+use super::overdue::Overdue;
 use super::pool::PoolState;
 use super::quota::Quotas;
 use super::{Refusal, Verdict};
@@ -39,6 +40,8 @@ pub struct Worker {
     member: Rc<RefCell<Member>>,
     /// What the member's requests that are held take of its memory.
     pub(super) held: Held,
+    /// The streams that are to begin within their routes' bounds.
+    pub(super) overdue: Overdue,
     /// Its number among the member's.
     configuration: u32,
     candidate: Candidate,
@@ -94,6 +97,7 @@ impl Worker {
             },
             member: Rc::clone(member),
             held: member.borrow().held(),
+            overdue: Overdue::default(),
             configuration,
             changes,
             followed: 0,
@@ -247,6 +251,15 @@ impl Worker {
             .as_mut()
             .map_or(Vec::new(), |quotas| quotas.woken());
         bearers.into_iter().chain(quotas).collect()
+    }
+
+    /// The streams that have not begun in time, since the last time: each is to be told
+    /// ([`super::Stream::on_overdue`]).
+    pub fn overdue(&mut self, host: &mut dyn Host) -> Vec<u32> {
+        match self.overdue.is_empty() {
+            true => Vec::new(),
+            false => self.overdue.take(host.now()),
+        }
     }
 
     /// Says that this VM lives. A member that is at work, as no callback is within another, skips a beat.

@@ -9,7 +9,7 @@ pub fn endpoint_in_flight(pool: &str, address: &str) -> String {
     format!("junheng.endpoint.{pool}.{address}.in_flight")
 }
 
-/// Gauge: input tokens of requests that wait at an endpoint for the first byte of their answers, over all workers.
+/// Gauge: input tokens of requests whose answers have not begun at an endpoint, over all workers.
 pub fn endpoint_waiting(pool: &str, address: &str) -> String {
     format!("junheng.endpoint.{pool}.{address}.waiting_tokens")
 }
@@ -73,7 +73,8 @@ pub fn pool_refused_reports(pool: &str) -> String {
     format!("junheng.pool.{pool}.refused_load_reports")
 }
 
-/// Histogram: milliseconds from a decision to the first byte of the answer's body.
+/// Histogram: milliseconds from a decision to the beginning of the answer, which is the first event with
+/// data of a stream, and the first byte of any other body.
 pub fn pool_ttft(pool: &str) -> String {
     format!("junheng.pool.{pool}.ttft_ms")
 }
