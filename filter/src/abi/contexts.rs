@@ -20,10 +20,9 @@ pub fn create(id: u32, parent: u32) {
         return;
     }
     let worker = with_root(parent, |root| root.worker()).flatten();
-    if let Some(worker) = worker {
-        STREAMS.with_borrow_mut(|streams| {
-            streams.put(id, Box::new(HttpStream::new(id, parent, worker)))
-        });
+    if let Some((worker, plugin)) = worker {
+        let stream = HttpStream::new(id, parent, worker, plugin);
+        STREAMS.with_borrow_mut(|streams| streams.put(id, Box::new(stream)));
     }
 }
 

@@ -11,9 +11,11 @@ use std::time::Duration;
 use crate::balance::View;
 use crate::config::{Check, EngineProtocol, Introspection, Issuer, Pool, QuotaEngine, Service};
 use crate::identity::bearer::{self, Digest};
+use crate::ports::Host;
 use crate::values::clock::Instant;
 use crate::values::murmur3::murmur3_32;
 
+use super::turns;
 use super::verdict::DESTINATION;
 
 /// A request of the worker's own.
@@ -164,14 +166,17 @@ impl Rounds {
         config: &Pool,
         view: &View,
         now: Instant,
-        errands: &mut Vec<Errand>,
+        (errands, host): (&mut Vec<Errand>, &mut dyn Host),
     ) {
-        let mut ask = |turns: &mut Vec<Option<u64>>, what, path: &str, every, timeout| {
+        let mut ask = |turns: &mut Vec<Option<u64>>, what, path: &str, every, timeout, question| {
             turns.resize(view.len(), None);
             for (endpoint, turn) in turns.iter_mut().enumerate() {
                 let address = view.address(endpoint).unwrap_or_default();
-                let this = Some(turn_at(address, every, now));
-                if turn.is_some() && *turn != this {
+                let this = turn_at(address, every, now);
+                let last = turn.replace(this);
+                if last.is_some_and(|last| last != this)
+                    && turns::take((&config.name, address), question, this, host)
+                {
                     errands.push(Errand {
                         about: About::Endpoint {
                             pool,
@@ -184,17 +189,18 @@ impl Rounds {
                         timeout,
                     });
                 }
-                *turn = this;
             }
         };
-        if let Some(Check {
-            path,
-            interval,
-            timeout,
-            ..
-        }) = &config.check
-        {
-            ask(&mut self.checks, What::Check, path, *interval, *timeout);
+        if let Some(check) = &config.check {
+            let Check {
+                path,
+                interval,
+                timeout,
+                ..
+            } = check;
+            let question = turns::question(check);
+            let checks = &mut self.checks;
+            ask(checks, What::Check, path, *interval, *timeout, question);
         }
         let load = config.load.as_ref();
         if let Some((load, path)) = load.and_then(|load| Some((load, load.metrics_path.as_ref()?)))
@@ -205,6 +211,7 @@ impl Rounds {
                 path,
                 load.interval,
                 METRICS_TIMEOUT,
+                turns::question(load),
             );
         }
     }

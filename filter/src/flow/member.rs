@@ -31,8 +31,9 @@ pub struct Member {
     id: u64,
     slot: Option<usize>,
     ledgers: Vec<Ledger>,
-    /// Configurations in force, the newest last: one that is replaced lives on until its connections have drained.
-    configurations: Vec<u32>,
+    /// Configurations in force by their fingerprints and numbers, the newest last: one that is replaced lives on until its
+    /// connections have drained.
+    configurations: Vec<(u64, u32)>,
     /// How many there have been.
     configured: u32,
     held: Held,
@@ -123,26 +124,36 @@ impl Member {
         }
     }
 
+    /// The same VM under another plugin, whose slots and ledgers are its own.
+    pub fn beside(&self) -> Member {
+        Member {
+            held: self.held.clone(),
+            ..Member::new(self.id)
+        }
+    }
+
     /// What its requests that are held take of the VM's memory.
     pub(super) fn held(&self) -> Held {
         self.held.clone()
     }
 
-    /// Counts a configuration in; its number.
-    pub(super) fn begin(&mut self) -> u32 {
+    /// Counts a configuration in; its number, from 1.
+    pub(super) fn begin(&mut self, fingerprint: u64) -> u32 {
         self.configured = self.configured.wrapping_add(1);
-        self.configurations.push(self.configured);
+        self.configurations.push((fingerprint, self.configured));
         self.configured
     }
 
     /// Counts a configuration out.
-    pub(super) fn end(&mut self, configuration: u32) {
-        self.configurations.retain(|known| *known != configuration);
+    pub(super) fn end(&mut self, number: u32) {
+        self.configurations.retain(|(_, known)| *known != number);
     }
 
-    /// Whether a configuration is the one that speaks for this VM where only one can.
-    pub(super) fn is_newest(&self, configuration: u32) -> bool {
-        self.configurations.last() == Some(&configuration)
+    /// Whether a configuration is the one that speaks for this VM among those with the same text.
+    pub(super) fn is_newest(&self, fingerprint: u64, number: u32) -> bool {
+        let alike = |(known, _): &&(u64, u32)| *known == fingerprint;
+        let newest = self.configurations.iter().rfind(alike);
+        newest.is_some_and(|(_, newest)| *newest == number)
     }
 
     /// The VM's name.

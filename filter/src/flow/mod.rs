@@ -29,6 +29,7 @@ mod refusal;
 mod request;
 mod response;
 mod stream;
+mod turns;
 mod verdict;
 mod waiting;
 mod watch;

@@ -20,7 +20,7 @@ use super::caller;
 use super::counter::Counter;
 use super::errand::{About, Errand, Reply};
 use super::held::Held;
-use super::lease::{Candidate, Role};
+use super::lease::{Candidate, Lane, Role};
 use super::member::Member;
 use super::pool::PoolState;
 use super::quota::Quotas;
@@ -37,9 +37,9 @@ pub struct Worker {
     member: Rc<RefCell<Member>>,
     /// What the member's requests that are held take of its memory.
     pub(super) held: Held,
-    /// Its number among the member's.
-    configuration: u32,
     candidate: Candidate,
+    /// The configuration's place among those in force, once it is known.
+    lane: Option<Lane>,
     /// What is known of bearer tokens, where they are looked at.
     pub(super) bearers: Option<Box<Bearers>>,
     /// Counts what is agreed on anew, and how far this worker has followed.
@@ -68,34 +68,49 @@ impl Worker {
         let mut rng = Rng::new(seed);
         // A host gives a metric another number each time it is defined: once, for all pools.
         let changes = host.define(Kind::Counter, metrics::CHANGES);
+        let fingerprint = config.fingerprint;
         let pools = config
             .pools
             .iter()
-            .map(|pool| PoolState::new(pool, member, changes, &mut rng, host))
+            .map(|pool| PoolState::new(pool, fingerprint, member, changes, &mut rng, host))
             .collect();
         let quotas = Quotas::new(&config, &mut rng, host);
         Candidate::prepare(host);
         caller::prepare(&config.identity, host);
-        let configuration = member.borrow_mut().begin();
+        let number = member.borrow_mut().begin(fingerprint);
+        let candidate = Candidate {
+            vm: member.borrow().id(),
+            number,
+            configuration: fingerprint,
+        };
         let bearers = config.identity.takes_bearers();
-        Worker {
+        let mut worker = Worker {
             bearers: bearers.then(|| Box::new(Bearers::new(&config.identity, changes, host))),
             estimator: Estimator::new(config.models.len()),
             config: Rc::new(config),
             pools,
             quotas,
             rng,
-            candidate: Candidate {
-                id: member.borrow().id(),
-                since: host.now(),
-            },
+            candidate,
+            lane: None,
             member: Rc::clone(member),
             held: member.borrow().held(),
-            configuration,
             changes,
             followed: 0,
             refused: Vec::new(),
             retired: false,
+        };
+        worker.begin(host);
+        worker
+    }
+
+    /// Knows from its first request on what is agreed on about its endpoints: an endpoint that tripped under the last
+    /// configuration is left out under this one.
+    fn begin(&mut self, host: &mut dyn Host) {
+        let now = host.now();
+        for pool in &mut self.pools {
+            pool.follow(None, now, host);
+            pool.watch.settle(&mut pool.endpoints, now);
         }
     }
 
@@ -108,12 +123,17 @@ impl Worker {
         }
         let now = host.now();
         self.beat(now, host);
-        self.follow(now, host);
-        let role = self.candidate.lead(now, host);
+        let (role, lane) = self.candidate.lead(now, host);
         let leads = role != Role::Follows;
-        // What is published of loads has one place a VM, and a configuration that drains hears less and less.
+        self.follow(lane, now, host);
+        // What is published of loads has one place a VM and lane, and a configuration that drains hears less and less.
+        let Candidate {
+            number,
+            configuration,
+            ..
+        } = self.candidate;
         let member = self.member.try_borrow();
-        let speaks = member.is_ok_and(|member| member.is_newest(self.configuration));
+        let speaks = member.is_ok_and(|member| member.is_newest(configuration, number));
         let config = Rc::clone(&self.config);
         let mut errands = Vec::new();
         for (id, (pool, config)) in self.pools.iter_mut().zip(&config.pools).enumerate() {
@@ -122,12 +142,12 @@ impl Worker {
                 pool.rounds.leave();
                 pool.watch.leave();
             }
-            if let Some(rule) = &config.load {
+            if let Some((rule, lane)) = config.load.as_ref().zip(lane) {
                 if speaks {
-                    pool.loads.publish(&self.member, rule, now, host);
+                    pool.loads.publish(lane, &self.member, rule, now, host);
                 }
                 if leads {
-                    pool.loads.weigh(config, rule, now, host);
+                    pool.loads.weigh(lane, (config, rule), now, host);
                 }
             }
             if leads {
@@ -136,7 +156,7 @@ impl Worker {
                 pool.audit
                     .look(&config.name, total, places, endpoints, now, host);
                 let view = pool.endpoints.view();
-                pool.rounds.due(id, config, view, now, &mut errands);
+                pool.rounds.due(id, config, view, now, (&mut errands, host));
             }
             pool.watch.settle(&mut pool.endpoints, now);
             if leads {
@@ -241,12 +261,14 @@ impl Worker {
         }
     }
 
-    /// Reads again what is agreed on, if anything is agreed on anew.
-    fn follow(&mut self, now: Instant, host: &mut dyn Host) {
+    /// Reads again what is agreed on, if anything is agreed on anew or the configuration has another lane.
+    fn follow(&mut self, lane: Option<Lane>, now: Instant, host: &mut dyn Host) {
         let changes = self.changes.and_then(|changes| host.read(changes));
-        if changes.is_none_or(|changes| changes != self.followed) {
+        let moved = lane.map(|lane| lane.own) != self.lane.map(|lane| lane.own);
+        self.lane = lane;
+        if moved || changes.is_none_or(|changes| changes != self.followed) {
             for pool in &mut self.pools {
-                pool.follow(now, host);
+                pool.follow(lane, now, host);
             }
             if let Some(bearers) = &mut self.bearers {
                 bearers.follow(host);
@@ -265,7 +287,7 @@ impl Worker {
             quotas.give_up();
         }
         if let Ok(mut member) = self.member.try_borrow_mut() {
-            member.end(self.configuration);
+            member.end(self.candidate.number);
         }
         self.tell_counts(host);
         self.store_settled(host);
