@@ -34,6 +34,14 @@ pub fn with_root<T>(id: u32, work: impl FnOnce(&mut Root) -> T) -> Option<T> {
     Some(outcome)
 }
 
+/// Shows `visit` all roots that are not at work, the oldest first.
+pub fn each_root(visit: impl FnMut(&Root)) {
+    ROOTS.with_borrow(|roots| {
+        let idle = roots.0.iter().filter_map(|(_, root)| root.as_deref());
+        idle.for_each(visit);
+    });
+}
+
 /// Lets `work` run on the stream `id`; `None` if there is none, or it is at work.
 pub fn with_stream<T>(id: u32, work: impl FnOnce(&mut HttpStream) -> T) -> Option<T> {
     let mut stream = STREAMS.with_borrow_mut(|streams| streams.take(id))?;

@@ -69,6 +69,8 @@ impl Root {
         }
         let (pools, routes) = (config.pools.len(), config.routes.len());
         self.plugin = plugin();
+        // What they have learned until now is this one's, too.
+        contexts::each_root(|root| root.remember(&self.plugin));
         let last = self.worker.take();
         if let Some(last) = &last {
             self.with(last, |worker, host| worker.on_retired(host));
@@ -83,6 +85,13 @@ impl Root {
         }
         log::info!("configured with {pools} pools and {routes} routes");
         true
+    }
+
+    /// Leaves what the worker has learned to the next configuration of its plugin.
+    fn remember(&self, plugin: &Plugin) {
+        if let Some(worker) = self.worker.as_ref().filter(|_| self.plugin == *plugin) {
+            self.with(worker, |worker, _| worker.remember());
+        }
     }
 
     /// The configuration has been replaced; its streams may still be on their way.

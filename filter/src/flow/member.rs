@@ -15,6 +15,7 @@ use crate::values::clock::Instant;
 use crate::values::murmur3::murmur3_32;
 
 use super::held::Held;
+use super::learned::Learned;
 
 /// What one VM carries at one endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct Member {
     configurations: Vec<(u64, u32)>,
     /// How many there have been.
     configured: u32,
+    /// What they have learned.
+    learned: Learned,
     held: Held,
 }
 
@@ -120,6 +123,7 @@ impl Member {
             ledgers: Vec::new(),
             configurations: Vec::new(),
             configured: 0,
+            learned: Learned::default(),
             held: Held::default(),
         }
     }
@@ -154,6 +158,11 @@ impl Member {
         let alike = |(known, _): &&(u64, u32)| *known == fingerprint;
         let newest = self.configurations.iter().rfind(alike);
         newest.is_some_and(|(_, newest)| *newest == number)
+    }
+
+    /// What its configurations have learned, until the next one begins.
+    pub(super) fn learned(&mut self) -> &mut Learned {
+        &mut self.learned
     }
 
     /// The VM's name.

@@ -19,6 +19,7 @@ mod forward;
 mod held;
 mod judgement;
 mod keys;
+mod learned;
 mod lease;
 mod loads;
 mod member;

@@ -100,6 +100,7 @@ impl Worker {
             refused: Vec::new(),
             retired: false,
         };
+        worker.recall();
         worker.begin(host);
         worker
     }
@@ -111,6 +112,51 @@ impl Worker {
         for pool in &mut self.pools {
             pool.follow(None, now, host);
             pool.watch.settle(&mut pool.endpoints, now);
+        }
+    }
+
+    /// Takes up what the VM has learned under other configurations.
+    fn recall(&mut self) {
+        let Ok(mut member) = self.member.try_borrow_mut() else {
+            return;
+        };
+        let learned = member.learned();
+        for (model, name) in self.config.models.iter().enumerate() {
+            if let Some(correction) = learned.model(name) {
+                self.estimator.restore(model, correction);
+            }
+        }
+        for (pool, config) in self.pools.iter_mut().zip(&self.config.pools) {
+            let view = pool.endpoints.view_mut();
+            for endpoint in 0..view.len() {
+                let address = view.address(endpoint).unwrap_or_default();
+                if let Some(experience) = learned.endpoint(&config.name, address) {
+                    view.restore(endpoint, experience);
+                }
+            }
+        }
+    }
+
+    /// Leaves what it has learned to the VM's next configuration, which is about to begin.
+    pub fn remember(&self) {
+        let Ok(mut member) = self.member.try_borrow_mut() else {
+            return;
+        };
+        let learned = member.learned();
+        for (model, name) in self.config.models.iter().enumerate() {
+            if let Some(correction) = self.estimator.correction(model) {
+                learned.put_model(name, correction);
+            }
+        }
+        for (pool, config) in self.pools.iter().zip(&self.config.pools) {
+            let view = pool.endpoints.view();
+            for endpoint in 0..view.len() {
+                if let Some((address, experience)) =
+                    view.address(endpoint).zip(view.experience(endpoint))
+                {
+                    learned.put_endpoint(&config.name, address, experience);
+                }
+            }
         }
     }
 
@@ -280,6 +326,7 @@ impl Worker {
     /// The configuration has been replaced; streams that began under it may still be on their way.
     pub fn on_retired(&mut self, host: &mut dyn Host) {
         self.retired = true;
+        self.remember();
         if let Some(bearers) = &mut self.bearers {
             bearers.give_up();
         }
