@@ -39,6 +39,8 @@ pub struct Member {
     configured: u32,
     /// What they have learned.
     learned: Learned,
+    /// The limits' shapes of those in force.
+    shapes: Vec<u64>,
     held: Held,
 }
 
@@ -124,6 +126,7 @@ impl Member {
             configurations: Vec::new(),
             configured: 0,
             learned: Learned::default(),
+            shapes: Vec::new(),
             held: Held::default(),
         }
     }
@@ -163,6 +166,11 @@ impl Member {
     /// What its configurations have learned, until the next one begins.
     pub(super) fn learned(&mut self) -> &mut Learned {
         &mut self.learned
+    }
+
+    /// The shapes of the limits that its configurations in force have, as often as they have them.
+    pub(super) fn shapes(&mut self) -> &mut Vec<u64> {
+        &mut self.shapes
     }
 
     /// The VM's name.

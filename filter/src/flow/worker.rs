@@ -74,7 +74,7 @@ impl Worker {
             .iter()
             .map(|pool| PoolState::new(pool, fingerprint, member, changes, &mut rng, host))
             .collect();
-        let quotas = Quotas::new(&config, &mut rng, host);
+        let quotas = Quotas::new(&config, member, &mut rng, host);
         Candidate::prepare(host);
         caller::prepare(&config.identity, host);
         let number = member.borrow_mut().begin(fingerprint);
@@ -214,7 +214,7 @@ impl Worker {
             errands.append(&mut bearers.errands);
         }
         if let Some(quotas) = &mut self.quotas {
-            quotas.on_tick(&config, now, host);
+            quotas.on_tick(&config, leads, now, host);
             errands.append(&mut quotas.errands());
         }
         errands
@@ -335,6 +335,9 @@ impl Worker {
         }
         if let Ok(mut member) = self.member.try_borrow_mut() {
             member.end(self.candidate.number);
+            if let Some(quotas) = &self.quotas {
+                quotas.leave_shapes(member.shapes());
+            }
         }
         self.tell_counts(host);
         self.store_settled(host);
