@@ -181,10 +181,13 @@ impl HttpStream {
         for name in &forward.removed {
             hostcalls::remove_header(Map::Request, name.as_bytes())?;
         }
-        forward
-            .headers
-            .iter()
-            .try_for_each(|(name, value)| hostcalls::set_header(Map::Request, name, value))
+        forward.headers.iter().try_for_each(|(name, value)| {
+            // The client's headers of our names were removed before.
+            match name.starts_with("x-") {
+                true => hostcalls::add_header(Map::Request, name, value),
+                false => hostcalls::set_header(Map::Request, name, value),
+            }
+        })
     }
 
     fn refuse(&mut self, refusal: &Refusal) -> u32 {
