@@ -5,8 +5,8 @@
 //! of them drains or both serve a listener, must not read each other's buckets. So each shape has a table of its own, and a
 //! record of the limit says which there are.
 //!
-//! A configuration that brings a shape takes over what was used under the last one with the same key ([`Table::owed`]); under
-//! another key callers are others, and nothing can be kept. It does so when it is configured, and each VM that is configured
+//! A configuration that brings a shape takes over what was used under the others with the same key ([`Table::owed`]), where several
+//! tell of a caller what leaves least; under another key callers are others, and nothing can be kept. It does so when it is configured, and each VM that is configured
 //! does it before its first request, each set once: a set tells to which epoch of the record it was brought.
 //!
 //! A shape that another VM's configuration has in force is not taken over into again: that is a VM which starts anew beside
@@ -37,9 +37,8 @@ struct Entry {
     key: u64,
     table: Table,
     rates: Rates,
-    /// When buckets were taken over into it, counted over all shapes, and from which.
+    /// When buckets were last taken over into it, counted over all shapes.
     epoch: u64,
-    source: u64,
     /// Its first epoch: what was brought to an earlier one was another shape's.
     first: u64,
     /// When it was last said to be in force.
@@ -50,7 +49,9 @@ struct Entry {
 pub(super) const SHOWN: Duration = Duration::from_secs(1);
 /// A shape of which that was not said for so long is in force nowhere.
 const GONE: Duration = Duration::from_secs(10);
-const WORDS: usize = 11;
+/// So many shapes with one key keep their tables, for what is owed there; then a new one takes the table of one that is gone.
+const KIN: usize = 8;
+const WORDS: usize = 10;
 const TRIES: usize = 64;
 
 impl Shape {
@@ -93,12 +94,7 @@ impl Shape {
         }
         let prefix = self.prefix(own);
         if let Some(entry) = entries.get(own) {
-            let source = (entry.source > 0).then_some(entry.source);
-            let source = entries
-                .iter()
-                .zip(0..)
-                .find(|(it, _)| Some(it.epoch) == source);
-            self.bring(&prefix, entry, source, now, host);
+            self.bring(&prefix, entry, &entries, now, host);
         }
         prefix
     }
@@ -120,22 +116,23 @@ impl Shape {
     /// Its place in the record, after a new epoch if it takes over from another.
     fn claim(&self, entries: &mut Vec<Entry>, here: bool, now: Instant) -> usize {
         let own = entries.iter().position(|entry| entry.id == self.id);
-        let kin = entries.iter().filter(|entry| entry.key == self.key);
-        let source = kin.max_by_key(|entry| entry.epoch).copied();
+        let kin = || entries.iter().filter(|entry| entry.key == self.key);
+        let last = kin().max_by_key(|entry| entry.epoch).map(|last| last.id);
         let latest = entries.iter().map(|entry| entry.shown).max();
         let is_gone =
             |entry: &Entry| latest.is_some_and(|latest| latest.since(entry.shown) >= GONE);
-        if let Some((place, entry)) = own.and_then(|own| Some((own, entries.get_mut(own)?))) {
-            let is_last = source.is_none_or(|source| source.id == self.id);
+        if let Some((place, entry)) = own.and_then(|own| Some((own, entries.get(own)?))) {
+            let is_last = last.is_none_or(|last| last == self.id);
             if is_last || !here && !is_gone(entry) {
                 return place;
             }
         }
-        let last = entries.iter().map(|entry| entry.epoch).max();
-        let epoch = last.unwrap_or_default().saturating_add(1);
-        let source = source.map_or(0, |source| source.epoch);
-        let free =
-            |entry: &Entry| entry.table == self.table && is_gone(entry) && entry.epoch != source;
+        let epoch = entries.iter().map(|entry| entry.epoch).max();
+        let epoch = epoch.unwrap_or_default().saturating_add(1);
+        let crowded = kin().count() >= KIN;
+        let free = |entry: &Entry| {
+            entry.table == self.table && is_gone(entry) && (crowded || entry.key != self.key)
+        };
         let place = own.or_else(|| entries.iter().position(free));
         let place = place.unwrap_or(entries.len());
         let first = own.and_then(|own| entries.get(own)).map(|own| own.first);
@@ -145,7 +142,6 @@ impl Shape {
             table: self.table,
             rates: self.rates,
             epoch,
-            source,
             first: first.unwrap_or(epoch),
             shown: now,
         };
@@ -161,7 +157,7 @@ impl Shape {
         &self,
         prefix: &str,
         entry: &Entry,
-        source: Option<(&Entry, usize)>,
+        entries: &[Entry],
         now: Instant,
         host: &mut dyn Host,
     ) {
@@ -175,7 +171,7 @@ impl Shape {
                 if stored.as_ref().is_some_and(|it| is_there(&it.bytes)) {
                     break;
                 }
-                let owed = owed.get_or_insert_with(|| self.owed(source, now, host));
+                let owed = owed.get_or_insert_with(|| self.owed(entry, entries, now, host));
                 let moved = owed.get(set as usize).map_or(&[][..], Vec::as_slice);
                 let ours = stored.as_ref().filter(|it| epoch(&it.bytes) >= entry.first);
                 let ours = ours.map(|it| it.bytes.as_slice());
@@ -188,34 +184,35 @@ impl Shape {
         }
     }
 
-    /// What is owed under another shape, by the sets that it is owed in here.
+    /// What was owed under other shapes with the same key at the epoch of `entry`, by the sets that it is owed in here.
     fn owed(
         &self,
-        source: Option<(&Entry, usize)>,
+        entry: &Entry,
+        entries: &[Entry],
         now: Instant,
         host: &mut dyn Host,
     ) -> Vec<Vec<Moved>> {
-        let Some((source, place)) = source else {
-            return Vec::new();
-        };
         let mut owed = vec![Vec::new(); self.table.sets() as usize];
-        let prefix = format!("{}/{}/{place}/", self.record, source.table.sets());
-        for set in 0..source.table.sets() {
-            let Some(stored) = host.load(&format!("{prefix}{set}")) else {
-                continue;
-            };
-            // It may have gone to another shape meanwhile.
-            if source.table.epoch(&stored.bytes) < source.first {
-                continue;
-            }
-            let rates = (&source.rates, &self.rates);
-            for moved in source.table.owed(&stored.bytes, rates, now) {
-                let to = match moved.key {
-                    _ if source.table == self.table => Some(set),
-                    key => key.map(|key| self.table.set_of(key)),
+        let kin = |source: &Entry| source.key == self.key && source.epoch < entry.epoch;
+        for (place, source) in entries.iter().enumerate().filter(|(_, it)| kin(it)) {
+            let prefix = format!("{}/{}/{place}/", self.record, source.table.sets());
+            for set in 0..source.table.sets() {
+                let Some(stored) = host.load(&format!("{prefix}{set}")) else {
+                    continue;
                 };
-                if let Some(to) = to.and_then(|to| owed.get_mut(to as usize)) {
-                    to.push(moved);
+                // It may have gone to another shape meanwhile.
+                if source.table.epoch(&stored.bytes) < source.first {
+                    continue;
+                }
+                let rates = (&source.rates, &self.rates);
+                for moved in source.table.owed(&stored.bytes, rates, now) {
+                    let to = match moved.key {
+                        _ if source.table == self.table => Some(set),
+                        key => key.map(|key| self.table.set_of(key)),
+                    };
+                    if let Some(to) = to.and_then(|to| owed.get_mut(to as usize)) {
+                        to.push(moved);
+                    }
                 }
             }
         }
@@ -248,7 +245,6 @@ fn encode(entries: &[Entry]) -> Vec<u8> {
             t,
             u,
             entry.epoch,
-            entry.source,
             entry.first,
             entry.shown.as_nanos(),
         ]
@@ -260,8 +256,7 @@ fn decode(bytes: &[u8]) -> Vec<Entry> {
     let (words, _) = bytes.as_chunks::<8>();
     let (entries, _) = words.as_chunks::<WORDS>();
     let entry = |words: &[[u8; 8]; WORDS]| {
-        let [id, key, table, r, s, t, u, epoch, source, first, shown] =
-            words.map(u64::from_le_bytes);
+        let [id, key, table, r, s, t, u, epoch, first, shown] = words.map(u64::from_le_bytes);
         let rates: [Option<Rate>; BUDGETS] = [[r, s], [t, u]].map(Rate::from_words);
         Entry {
             id,
@@ -272,7 +267,6 @@ fn decode(bytes: &[u8]) -> Vec<Entry> {
             },
             rates,
             epoch,
-            source,
             first,
             shown: Instant::from_nanos(shown),
         }
@@ -298,19 +292,18 @@ mod tests {
         Instant::from_nanos((1 << 40) + seconds * 1_000_000_000)
     }
 
-    /// Where it is, the epoch, and what is taken over from.
-    fn claim(entries: &mut Vec<Entry>, id: u64, here: bool, seconds: u64) -> (usize, u64, u64) {
+    /// Where it is, and the epoch.
+    fn claim(entries: &mut Vec<Entry>, id: u64, here: bool, seconds: u64) -> (usize, u64) {
         let place = shape(id, id / 10).claim(entries, here, at(seconds));
-        (place, entries[place].epoch, entries[place].source)
+        (place, entries[place].epoch)
     }
 
     #[test]
-    fn a_new_shape_takes_over_from_the_last_one_with_its_key() {
+    fn a_new_shape_begins_an_epoch() {
         let mut entries = Vec::new();
-        assert_eq!(claim(&mut entries, 10, false, 0), (0, 1, 0));
-        assert_eq!(claim(&mut entries, 11, false, 0), (1, 2, 1));
-        assert_eq!(claim(&mut entries, 20, false, 0), (2, 3, 0), "another key");
-        assert_eq!(claim(&mut entries, 12, false, 0), (3, 4, 2));
+        for (id, expected) in [(10, (0, 1)), (11, (1, 2)), (20, (2, 3)), (12, (3, 4))] {
+            assert_eq!(claim(&mut entries, id, false, 0), expected);
+        }
         assert_eq!(decode(&encode(&entries)), entries);
     }
 
@@ -319,27 +312,27 @@ mod tests {
         let mut entries = Vec::new();
         claim(&mut entries, 10, false, 0);
         claim(&mut entries, 11, false, 0);
-        for (id, expected) in [(10, (0, 1, 0)), (11, (1, 2, 1))] {
+        for (id, expected) in [(10, (0, 1)), (11, (1, 2))] {
             assert_eq!(claim(&mut entries, id, false, 5), expected);
         }
-        assert_eq!(claim(&mut entries, 10, true, 5), (0, 3, 2));
+        assert_eq!(claim(&mut entries, 10, true, 5), (0, 3));
         assert_eq!(entries[0].first, 1, "what is there is its own");
-        assert_eq!(
-            claim(&mut entries, 10, true, 5),
-            (0, 3, 2),
-            "for all VMs once"
-        );
+        assert_eq!(claim(&mut entries, 10, true, 5), (0, 3), "for all VMs once");
     }
 
     #[test]
-    fn a_shape_that_was_gone_takes_over_again_and_leaves_its_place_to_others() {
+    fn a_shape_that_was_gone_takes_over_again_and_tables_have_an_end() {
         let mut entries = Vec::new();
         claim(&mut entries, 10, false, 0);
         claim(&mut entries, 11, false, 20);
-        assert_eq!(claim(&mut entries, 10, false, 20), (0, 3, 2));
-        entries[0].shown = at(60);
-        assert_eq!(claim(&mut entries, 12, false, 60), (1, 4, 3));
-        assert_eq!(entries[1].first, 4, "what is there was another's");
-        assert_eq!(entries.len(), 2);
+        assert_eq!(claim(&mut entries, 10, false, 20), (0, 3));
+        for n in 0..100 {
+            claim(&mut entries, 12 + n % 7, false, 40 + 20 * n);
+        }
+        assert!(entries.len() <= KIN + 1, "{}", entries.len());
+        claim(&mut entries, 20, false, 3_000);
+        let (place, epoch) = claim(&mut entries, 30, false, 3_100);
+        assert_eq!(entries[place].first, epoch, "what is there was another's");
+        assert!(entries.len() <= KIN + 2, "{}", entries.len());
     }
 }
