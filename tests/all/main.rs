@@ -21,6 +21,7 @@ mod in_flight;
 mod openings;
 mod parser;
 mod quota;
+mod reconfiguration;
 mod refusals;
 mod routing;
 mod scenario;
