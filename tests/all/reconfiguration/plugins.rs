@@ -14,6 +14,7 @@ on_both! {
     pools_of_one_name_share_no_counts
     weights_are_each_plugins_own
     a_plugin_that_is_loaded_later_does_not_take_the_lead_from_the_first
+    each_plugin_fetches_its_key_sets_and_its_configurations_share_them
 }
 
 fn checked(endpoints: &[&str]) -> Value {
@@ -122,4 +123,27 @@ fn a_plugin_that_is_loaded_later_does_not_take_the_lead_from_the_first(on: On) {
         proxy.turn_to(plugin);
         assert_eq!(used(proxy), [(B.to_owned(), 60)].into(), "{plugin}");
     }
+}
+
+fn each_plugin_fetches_its_key_sets_and_its_configurations_share_them(on: On) {
+    let with = |window: u32| {
+        let mut config = config(&[A], |pool| pool["context_window"] = json!(window));
+        config["identity"] = json!({"jwt": [{
+            "issuer": "https://issuer.example", "audiences": ["api"],
+            "jwks": {"cluster": "issuer", "authority": "issuer.example", "path": "/jwks"},
+        }]});
+        config
+    };
+    let fetched = |proxy: &mut dyn Proxy| {
+        pass(proxy, 0..WORKERS, Duration::from_secs(1));
+        let asked = (0..WORKERS).flat_map(|worker| proxy.errands(worker));
+        asked.filter(|asked| asked.path == "/jwks").count()
+    };
+    let proxy = &mut *proxy(on, &with(1000), WORKERS);
+    proxy.reload(&with(2000));
+    assert_eq!(fetched(proxy), 1);
+    proxy.load_plugin("edge", &with(1000));
+    assert_eq!(fetched(proxy), 1);
+    proxy.reload(&with(2000));
+    assert_eq!(fetched(proxy), 0);
 }
