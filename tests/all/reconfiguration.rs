@@ -9,6 +9,7 @@ mod features;
 mod learned;
 mod limits;
 mod plugins;
+mod rules;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use harness::envoy::{Bootstrap, Envoy, EnvoyOptions};
-use harness::fleet::{Caller, Endpoint, EndpointSpec, Fleet, Speed};
+use harness::fleet::{Caller, Endpoint, EndpointSpec, Fleet, Order, Speed};
 use serde_json::{Value, json};
 
 use crate::world::{NAMES, bootstrap, eventually, moves};
@@ -164,6 +164,36 @@ async fn a_stream_that_ends_within_the_drain_time_is_whole() {
         answer.body
     );
     eventually("none in flight", in_flight, |count| *count == 0.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checks_that_are_switched_off_by_a_reload_let_their_endpoints_back_in() {
+    let checked = |enabled: bool| {
+        move |document: &mut Value| {
+            for pool in document["pools"].as_array_mut().expect("pools") {
+                pool["health"] = json!({"check": {"enabled": enabled, "interval": "1s"}});
+            }
+        }
+    };
+    let world = World::start(Speed::INSTANT, checked(true)).await;
+    for endpoint in world.fleet.endpoints() {
+        endpoint
+            .order(Order::Health { status: 503 })
+            .expect("an order");
+    }
+    eventually(
+        "none is fit",
+        async || world.chat().await,
+        |status| *status == 503,
+    )
+    .await;
+    world.reload(checked(false)).await;
+    eventually(
+        "served again",
+        async || world.chat().await,
+        |status| *status == 200,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
