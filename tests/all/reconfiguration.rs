@@ -1,7 +1,8 @@
 //! Configurations that change while requests, streams and probes are under way.
 //!
-//! [`Proxy::reload`] does what a listener's update does in Envoy: new streams are under the new configuration, and the old one
-//! ticks on until it is drained. What is stored is read under the rules of the configuration that reads it.
+//! [`Proxy::reload`] does what a listener's update does in Envoy: new streams are under the new
+//! configuration, and the old one ticks on until it is drained. What is stored is read under the
+//! rules of the configuration that reads it.
 
 mod again;
 mod endpoints;
@@ -43,7 +44,8 @@ fn plain(endpoints: &[&str]) -> Value {
     config(endpoints, |_| ())
 }
 
-/// Lets time pass; whatever is asked is answered at the next tick, by `status`. How often each endpoint was asked.
+/// Lets time pass; whatever is asked is answered at the next tick, by `status`. How often each
+/// endpoint was asked.
 fn live(
     proxy: &mut dyn Proxy,
     time: Duration,

@@ -1,4 +1,5 @@
-//! Listener updates from the file system under traffic: each is a new configuration in the same VMs.
+//! Listener updates from the file system under traffic: each is a new configuration in the same
+//! VMs.
 
 use std::fs;
 use std::sync::Arc;
@@ -73,7 +74,8 @@ fn configured(fleet: &Fleet, change: impl FnOnce(&mut Value)) -> Bootstrap {
     })
 }
 
-/// The `n`th configuration: each differs from the last in what is balanced, checked, limited and weighed.
+/// The `n`th configuration: each differs from the last in what is balanced, checked, limited and
+/// weighed.
 fn nth(n: usize) -> impl Fn(&mut Value) {
     move |document| {
         let algorithms = ["least_connections", "round_robin", "response_time"];

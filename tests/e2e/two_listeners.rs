@@ -17,7 +17,8 @@ struct World {
 
 const PLUGIN: &str = "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
 
-/// The shipped listener, and one beside it. `root_id` is the second one's; each has a pool of its own, and a limit of one name.
+/// The shipped listener, and one beside it. `root_id` is the second one's; each has a pool of its
+/// own, and a limit of one name.
 async fn world(root_id: &str) -> World {
     let fleet = Fleet::start(&NAMES.map(|name| EndpointSpec::new(name, Speed::INSTANT)));
     let fleet = fleet.expect("a fleet");

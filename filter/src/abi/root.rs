@@ -30,8 +30,8 @@ pub struct Root {
     /// None until there is a configuration.
     worker: Option<SharedWorker>,
     plugin: Plugin,
-    /// Errands under way, by the host's tokens for them, and the worker that each is for: not today's, if there was another
-    /// configuration meanwhile.
+    /// Errands under way, by the host's tokens for them, and the worker that each is for: not
+    /// today's, if there was another configuration meanwhile.
     errands: Vec<(u32, SharedWorker, Errand)>,
     /// Clusters that the host has not sent something to, which the log has told.
     unsent: Vec<String>,
@@ -43,8 +43,9 @@ impl Root {
         Some((self.worker.clone()?, self.plugin.clone()))
     }
 
-    /// Takes the plugin configuration of `size` bytes; the last one, if there is one, is replaced. `false` refuses it, with the
-    /// reason in the log; the proxy then keeps the last good one, or does not start.
+    /// Takes the plugin configuration of `size` bytes; the last one, if there is one, is replaced.
+    /// `false` refuses it, with the reason in the log; the proxy then keeps the last good one, or
+    /// does not start.
     pub fn configure(&mut self, id: u32, size: usize) -> bool {
         let config = match hostcalls::buffer(Buffer::PluginConfiguration, size) {
             Ok(json) => Config::from_json(&json).map_err(|error| error.to_string()),
@@ -157,8 +158,8 @@ impl Root {
         }
     }
 
-    /// Lets the streams of `worker` go on whose answers have come. Hostcalls act for each meanwhile, and then again for this
-    /// root, whose name is `id`.
+    /// Lets the streams of `worker` go on whose answers have come. Hostcalls act for each
+    /// meanwhile, and then again for this root, whose name is `id`.
     fn wake(&mut self, id: u32, worker: &SharedWorker) {
         loop {
             let woken = self.with(worker, |worker, _| worker.woken());
@@ -187,7 +188,8 @@ impl Root {
         Some(work(&mut worker, &mut self.plugin.on(&mut Proxy)))
     }
 
-    /// An errand has come to its end, with a reply of so many bytes, or with none: the worker that asked is told.
+    /// An errand has come to its end, with a reply of so many bytes, or with none: the worker that
+    /// asked is told.
     pub fn reply(&mut self, id: u32, token: u32, header_count: usize, body_size: usize) {
         let place = self.errands.iter().position(|(known, ..)| *known == token);
         let Some((_, worker, errand)) = place.map(|place| self.errands.swap_remove(place)) else {

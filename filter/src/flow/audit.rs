@@ -4,8 +4,9 @@
 //! stepped within one callback, so whoever compares them sees a difference for microseconds at most, and
 //! hardly ever twice in a row. One that stands through ten looks, a tick apart, belongs to nobody alive.
 //!
-//! Several configurations of a plugin may audit the same gauges, and what each of them sees must be corrected once. So a
-//! correction is claimed in the store by its time, and whoever began to look before it begins anew.
+//! Several configurations of a plugin may audit the same gauges, and what each of them sees must be
+//! corrected once. So a correction is claimed in the store by its time, and whoever began to look
+//! before it begins anew.
 
 use std::time::Duration;
 
@@ -104,7 +105,8 @@ fn key(pool: &str) -> String {
     ["junheng/audit/", pool].concat()
 }
 
-/// Carries `corrections` out, unless another has corrected the pool since the first of them was seen.
+/// Carries `corrections` out, unless another has corrected the pool since the first of them was
+/// seen.
 fn correct(pool: &str, corrections: &[Correction], now: Instant, host: &mut dyn Host) {
     let Some(since) = corrections.iter().map(|correction| correction.since).min() else {
         return;
@@ -122,7 +124,8 @@ fn correct(pool: &str, corrections: &[Correction], now: Instant, host: &mut dyn 
 }
 
 impl Difference {
-    /// Compares a gauge with what it should show, and asks for a correction in time; whether there is a difference.
+    /// Compares a gauge with what it should show, and asks for a correction in time; whether there
+    /// is a difference.
     fn compare(
         &mut self,
         meter: Option<Meter>,

@@ -1,9 +1,11 @@
 //! What a VM has learned, kept from one configuration to the next.
 //!
-//! Corrections of token estimates, times to first byte and penalties are learned under a configuration, and are true of the
-//! models and servers that it names. A new configuration would begin without them: blind for some hundred requests after each
-//! update of anything. So each configuration puts down here what it knows when the next one begins or it ends itself, by the
-//! model's name and by the endpoint's pool and address, and the next one takes up what it has a use for.
+//! Corrections of token estimates, times to first byte and penalties are learned under a
+//! configuration, and are true of the models and servers that it names. A new configuration would
+//! begin without them: blind for some hundred requests after each update of anything. So each
+//! configuration puts down here what it knows when the next one begins or it ends itself, by the
+//! model's name and by the endpoint's pool and address, and the next one takes up what it has a use
+//! for.
 
 use crate::balance::Experience;
 use crate::text::Correction;
@@ -32,7 +34,8 @@ struct Entry<T> {
     put: u64,
 }
 
-/// So many models, and so many endpoints: as many as the largest pool has. Then what was put down first is forgotten.
+/// So many models, and so many endpoints: as many as the largest pool has. Then what was put down
+/// first is forgotten.
 const MOST: usize = 4096;
 
 impl Learned {

@@ -1,14 +1,16 @@
-//! Which VM leads a configuration: it alone checks, reads metrics, computes weights and audits for it.
+//! Which VM leads a configuration: it alone checks, reads metrics, computes weights and audits for
+//! it.
 //!
-//! A plugin may have several configurations in force at once: the new one and those whose listeners drain, or two listeners
-//! whose plugins are named alike. Each has a lease of its own, as the endpoints of one need not be those of another. A lease is
-//! renewed by its holder on each tick; another VM takes it after two ticks without that, so a leader that dies is replaced on
-//! the third. A leader that was only slow finds on its next tick that it does not lead any more. What it does meanwhile is
-//! harmless to do twice.
+//! A plugin may have several configurations in force at once: the new one and those whose listeners
+//! drain, or two listeners whose plugins are named alike. Each has a lease of its own, as the
+//! endpoints of one need not be those of another. A lease is renewed by its holder on each tick;
+//! another VM takes it after two ticks without that, so a leader that dies is replaced on the
+//! third. A leader that was only slow finds on its next tick that it does not lead any more. What
+//! it does meanwhile is harmless to do twice.
 //!
-//! All leases of a plugin are one value, a lane each. A configuration keeps its lane for as long as it ticks; the lane of one
-//! that is gone is given to the next, so keys that are named after lanes are no more than there ever were configurations at
-//! once.
+//! All leases of a plugin are one value, a lane each. A configuration keeps its lane for as long as
+//! it ticks; the lane of one that is gone is given to the next, so keys that are named after lanes
+//! are no more than there ever were configurations at once.
 
 use std::time::Duration;
 
@@ -67,7 +69,8 @@ impl Candidate {
         host.create(KEY, b"");
     }
 
-    /// Renews the configuration's lease or takes it over, if it can. There is no lane where the store does not tell.
+    /// Renews the configuration's lease or takes it over, if it can. There is no lane where the
+    /// store does not tell.
     pub fn lead(&self, now: Instant, host: &mut dyn Host) -> (Role, Option<Lane>) {
         let mut lane = None;
         let role = update(host, KEY, |_, bytes| {
@@ -95,7 +98,8 @@ impl Candidate {
     }
 }
 
-/// The lane of `configuration`: its own, else that of one that is gone, else a new one, else the one that was silent longest.
+/// The lane of `configuration`: its own, else that of one that is gone, else a new one, else the
+/// one that was silent longest.
 fn place(leases: &mut Vec<Lease>, configuration: u64, now: Instant) -> usize {
     let known = |lease: &Lease| lease.configuration == configuration;
     if let Some(own) = leases.iter().position(known) {

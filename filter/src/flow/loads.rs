@@ -161,8 +161,8 @@ impl Loads {
         }
     }
 
-    /// The weights that are published for this configuration, by the endpoints' places. Another's start from other weights, and
-    /// go by other rules.
+    /// The weights that are published for this configuration, by the endpoints' places. Another's
+    /// start from other weights, and go by other rules.
     pub fn weights(&self, lane: Lane, host: &mut dyn Host) -> Vec<(usize, Weight)> {
         if !self.weighs {
             return Vec::new();
@@ -188,8 +188,9 @@ impl Loads {
         &self.places
     }
 
-    /// What all workers have published, by the endpoints' places; old parts no longer count by their dates. Those of the
-    /// plugin's other configurations count, too: an endpoint's load is its load, whichever listener its requests came through.
+    /// What all workers have published, by the endpoints' places; old parts no longer count by
+    /// their dates. Those of the plugin's other configurations count, too: an endpoint's load is
+    /// its load, whichever listener its requests came through.
     fn parts(&self, lane: Lane, host: &mut dyn Host) -> Vec<Vec<Part>> {
         let mut parts = vec![Vec::new(); self.endpoints.len()];
         let slots = (0..)

@@ -32,8 +32,8 @@ pub struct Member {
     id: u64,
     slot: Option<usize>,
     ledgers: Vec<Ledger>,
-    /// Configurations in force by their fingerprints and numbers, the newest last: one that is replaced lives on until its
-    /// connections have drained.
+    /// Configurations in force by their fingerprints and numbers, the newest last: one that is
+    /// replaced lives on until its connections have drained.
     configurations: Vec<(u64, u32)>,
     /// How many there have been.
     configured: u32,

@@ -92,7 +92,8 @@ impl PoolState {
         }
     }
 
-    /// Reads again what all workers agree on: standings, and the weights of the configuration's lane.
+    /// Reads again what all workers agree on: standings, and the weights of the configuration's
+    /// lane.
     pub(super) fn follow(&mut self, lane: Option<Lane>, now: Instant, host: &mut dyn Host) {
         self.watch.refresh(host);
         let weights = lane.map(|lane| self.loads.weights(lane, host));

@@ -1,9 +1,10 @@
 //! Asking an endpoint once a turn, where several configurations of a plugin ask alike.
 //!
-//! Each configuration in force has a leader, and most of what they ask is the same: during a drain each endpoint would be checked
-//! as often as there are configurations, and three failures in a row would be one. So a turn is taken: in a value of the
-//! endpoint's stands for each question the last turn in which it was asked. A question is all that is written of it, so two
-//! configurations that ask differently both ask.
+//! Each configuration in force has a leader, and most of what they ask is the same: during a drain
+//! each endpoint would be checked as often as there are configurations, and three failures in a row
+//! would be one. So a turn is taken: in a value of the endpoint's stands for each question the last
+//! turn in which it was asked. A question is all that is written of it, so two configurations that
+//! ask differently both ask.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -32,7 +33,8 @@ pub(super) fn question(what: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// Whether `question` is to be asked in `turn`: not if another configuration has. Where the store does not tell, it is.
+/// Whether `question` is to be asked in `turn`: not if another configuration has. Where the store
+/// does not tell, it is.
 pub(super) fn take(
     (pool, address): (&str, &str),
     question: u64,

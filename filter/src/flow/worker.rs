@@ -113,8 +113,8 @@ impl Worker {
         worker
     }
 
-    /// Knows from its first request on what is agreed on about its endpoints: an endpoint that tripped under the last
-    /// configuration is left out under this one.
+    /// Knows from its first request on what is agreed on about its endpoints: an endpoint that
+    /// tripped under the last configuration is left out under this one.
     fn begin(&mut self, host: &mut dyn Host) {
         let now = host.now();
         for pool in &mut self.pools {
@@ -192,7 +192,8 @@ impl Worker {
         let (role, lane) = self.candidate.lead(now, host);
         let leads = role != Role::Follows;
         self.follow(lane, now, host);
-        // What is published of loads has one place a VM and lane, and a configuration that drains hears less and less.
+        // What is published of loads has one place a VM and lane, and a configuration that drains
+        // hears less and less.
         let Candidate {
             number,
             configuration,
@@ -335,7 +336,8 @@ impl Worker {
         }
     }
 
-    /// Reads again what is agreed on, if anything is agreed on anew or the configuration has another lane.
+    /// Reads again what is agreed on, if anything is agreed on anew or the configuration has
+    /// another lane.
     fn follow(&mut self, lane: Option<Lane>, now: Instant, host: &mut dyn Host) {
         let changes = self.changes.and_then(|changes| host.read(changes));
         let moved = lane.map(|lane| lane.own) != self.lane.map(|lane| lane.own);

@@ -1,9 +1,10 @@
 //! Which plugin of the proxy the flow works for, and what that plugin's shared state is called.
 //!
-//! A proxy may run this module as several plugins in one VM: two listeners with a configuration each. All of them share the
-//! host's keys and metrics by name. So the plugin's name is put into every name at the one door through which they leave, the
-//! [`Host`]: what one plugin stores or counts, no other plugin finds. Envoy tells plugins apart by `root_id` and, under one
-//! `root_id`, by `name`; so does this.
+//! A proxy may run this module as several plugins in one VM: two listeners with a configuration
+//! each. All of them share the host's keys and metrics by name. So the plugin's name is put into
+//! every name at the one door through which they leave, the [`Host`]: what one plugin stores or
+//! counts, no other plugin finds. Envoy tells plugins apart by `root_id` and, under one `root_id`,
+//! by `name`; so does this.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -25,14 +26,16 @@ pub struct Scoped<'a, H: ?Sized> {
     host: &'a mut H,
 }
 
-/// What the shipped plugin is called, root id and name alike. A part that the host does not tell counts as this.
+/// What the shipped plugin is called, root id and name alike. A part that the host does not tell
+/// counts as this.
 const SHIPPED: &str = "junheng";
 /// What is kept of a root id or a name. A longer one is cut, and told apart by its hash.
 const LONGEST: usize = 32;
 
 impl Plugin {
-    /// The plugin `name` under `root_id`, as the host tells them. Neither has a bound or an alphabet there, so what is no letter,
-    /// digit, `-` or `_` becomes `_`, and the hash of the whole is added.
+    /// The plugin `name` under `root_id`, as the host tells them. Neither has a bound or an
+    /// alphabet there, so what is no letter, digit, `-` or `_` becomes `_`, and the hash of the
+    /// whole is added.
     pub fn new(root_id: &[u8], name: &[u8]) -> Plugin {
         let [root_id, name] = [root_id, name].map(part);
         if name != SHIPPED {

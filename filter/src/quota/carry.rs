@@ -1,11 +1,13 @@
 //! What callers have used, taken from a limit of one shape to the same limit of another.
 //!
-//! When a limit's rates change, the units that a caller has used stay used: ten of ten used, raised to fifteen, leave five; lowered
-//! to five, none. More than a whole burst is not carried, or a limit that was a hundred a minute and is five now would refuse for
-//! twenty minutes. When the number of callers changes, each bucket moves to the set where its caller is found then. What is owed
-//! in an overflow, by callers without names, moves only where the sets stay the same.
+//! When a limit's rates change, the units that a caller has used stay used: ten of ten used, raised
+//! to fifteen, leave five; lowered to five, none. More than a whole burst is not carried, or a
+//! limit that was a hundred a minute and is five now would refuse for twenty minutes. When the
+//! number of callers changes, each bucket moves to the set where its caller is found then. What is
+//! owed in an overflow, by callers without names, moves only where the sets stay the same.
 //!
-//! A set tells the epoch to which it was brought, in eight bytes behind its slots: so it is brought there once, whoever does it.
+//! A set tells the epoch to which it was brought, in eight bytes behind its slots: so it is brought
+//! there once, whoever does it.
 
 use crate::values::clock::Instant;
 
@@ -22,7 +24,8 @@ pub struct Moved {
 }
 
 impl Table {
-    /// What is owed in `set`, a set of this table under the rates `from`, in buckets of the rates `to`.
+    /// What is owed in `set`, a set of this table under the rates `from`, in buckets of the rates
+    /// `to`.
     pub fn owed(&self, set: &[u8], (from, to): (&Rates, &Rates), now: Instant) -> Vec<Moved> {
         let (slots, _) = set.as_chunks::<SLOT>();
         let overflow = slots.len().saturating_sub(1);
@@ -50,8 +53,8 @@ impl Table {
         owed
     }
 
-    /// `set`, or one without callers, with what `moved` there, brought to `epoch`. Where a caller has a bucket already, the one
-    /// that has less left stays.
+    /// `set`, or one without callers, with what `moved` there, brought to `epoch`. Where a caller
+    /// has a bucket already, the one that has less left stays.
     pub fn adopt(&self, set: Option<&[u8]>, moved: &[Moved], epoch: u64, now: Instant) -> Vec<u8> {
         let mut set = set.map_or_else(|| self.empty(), |set| self.read(set));
         let (slots, _) = set.as_chunks_mut::<SLOT>();
@@ -98,7 +101,8 @@ impl Table {
 }
 
 impl Bucket {
-    /// This bucket of the rate `from` as one of `to`: as many units are used, at most a whole burst.
+    /// This bucket of the rate `from` as one of `to`: as many units are used, at most a whole
+    /// burst.
     fn under(&self, from: &Rate, to: &Rate, now: Instant) -> Bucket {
         let level = |level: Level| {
             let most = to.level(to.burst().into());

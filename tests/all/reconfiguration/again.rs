@@ -36,7 +36,8 @@ fn the_first_is_retired_and_its_streams_end_under_it(on: On) {
 fn an_answer_goes_to_the_configuration_that_asked(on: On) {
     let proxy = &mut *proxy(on, &checked(&[A, B]), 1);
     for _ in 0..6 {
-        // All that is asked of A is answered under a configuration in which B stands in its place, and the other way round.
+        // All that is asked of A is answered under a configuration in which B stands in its place,
+        // and the other way round.
         let mut asked = Vec::new();
         while asked.len() < 2 {
             pass(proxy, [0], Duration::from_millis(50));

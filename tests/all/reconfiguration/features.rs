@@ -112,7 +112,8 @@ fn weighted(load: Value, weights: [u16; 2]) -> Value {
     })
 }
 
-/// Ten seconds of requests whose answers tell that A is busy: what is left of its weight of 100 is 30.
+/// Ten seconds of requests whose answers tell that A is busy: what is left of its weight of 100 is
+/// 30.
 fn busy(proxy: &mut dyn Proxy) {
     let told = ("endpoint-load-metrics", "TEXT utilization.gpu=0.9");
     for request in 0..100 {

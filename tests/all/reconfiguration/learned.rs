@@ -89,7 +89,8 @@ fn times_to_first_byte_stay_with_the_endpoints_address(on: On) {
     assert!(after < 12, "{after} of 60 went to the slow one");
 }
 
-/// How many of 60 requests that all are under way at once go to A, none of which is answered: nothing is learned.
+/// How many of 60 requests that all are under way at once go to A, none of which is answered:
+/// nothing is learned.
 fn used_in_no_time(proxy: &mut dyn Proxy) -> usize {
     let open: Vec<_> = (0..60)
         .map(|n| chat_bytes(proxy, n % WORKERS, BODY))

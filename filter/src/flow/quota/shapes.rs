@@ -1,16 +1,21 @@
-//! Where a limit's buckets are, by the limit's shape, and how they get there when the shape changes.
+//! Where a limit's buckets are, by the limit's shape, and how they get there when the shape
+//! changes.
 //!
-//! A bucket means something only under the rates it was filled under, and is found only under the key and in the table that it
-//! was filled in: these are a limit's *shape*. Two configurations that have a limit of one name in two shapes at once, whether one
-//! of them drains or both serve a listener, must not read each other's buckets. So each shape has a table of its own, and a
-//! record of the limit says which there are.
+//! A bucket means something only under the rates it was filled under, and is found only under the
+//! key and in the table that it was filled in: these are a limit's *shape*. Two configurations that
+//! have a limit of one name in two shapes at once, whether one of them drains or both serve a
+//! listener, must not read each other's buckets. So each shape has a table of its own, and a record
+//! of the limit says which there are.
 //!
-//! A configuration that brings a shape takes over what was used under the others with the same key ([`Table::owed`]), where several
-//! tell of a caller what leaves least; under another key callers are others, and nothing can be kept. It does so when it is configured, and each VM that is configured
-//! does it before its first request, each set once: a set tells to which epoch of the record it was brought.
+//! A configuration that brings a shape takes over what was used under the others with the same key
+//! ([`Table::owed`]), where several tell of a caller what leaves least; under another key callers
+//! are others, and nothing can be kept. It does so when it is configured, and each VM that is
+//! configured does it before its first request, each set once: a set tells to which epoch of the
+//! record it was brought.
 //!
-//! A shape that another VM's configuration has in force is not taken over into again: that is a VM which starts anew beside
-//! them. One that this VM had in force before is, as a configuration that comes back goes on where its successor was.
+//! A shape that another VM's configuration has in force is not taken over into again: that is a VM
+//! which starts anew beside them. One that this VM had in force before is, as a configuration that
+//! comes back goes on where its successor was.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -49,7 +54,8 @@ struct Entry {
 pub(super) const SHOWN: Duration = Duration::from_secs(1);
 /// A shape of which that was not said for so long is in force nowhere.
 const GONE: Duration = Duration::from_secs(10);
-/// So many shapes with one key keep their tables, for what is owed there; then a new one takes the table of one that is gone.
+/// So many shapes with one key keep their tables, for what is owed there; then a new one takes the
+/// table of one that is gone.
 const KIN: usize = 8;
 const WORDS: usize = 10;
 const TRIES: usize = 64;
@@ -72,8 +78,8 @@ impl Shape {
         self.id
     }
 
-    /// Makes its buckets, and brings there what was used under the last shape; what the keys of its sets begin with. `here` says
-    /// whether another configuration of this VM has it in force.
+    /// Makes its buckets, and brings there what was used under the last shape; what the keys of its
+    /// sets begin with. `here` says whether another configuration of this VM has it in force.
     pub(super) fn enter(&self, here: bool, host: &mut dyn Host) -> String {
         let now = host.now();
         let mut entries = Vec::new();
@@ -184,7 +190,8 @@ impl Shape {
         }
     }
 
-    /// What was owed under other shapes with the same key at the epoch of `entry`, by the sets that it is owed in here.
+    /// What was owed under other shapes with the same key at the epoch of `entry`, by the sets that
+    /// it is owed in here.
     fn owed(
         &self,
         entry: &Entry,

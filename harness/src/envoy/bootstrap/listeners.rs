@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::Bootstrap;
 
 impl Bootstrap {
-    /// Has the listeners read from `file`, whenever another is moved to its place, and returns what that file is to hold.
+    /// Has the listeners read from `file`, whenever another is moved to its place, and returns what
+    /// that file is to hold.
     pub fn take_listeners(&mut self, file: &Path) -> String {
         let discovered = self.discovered_listeners();
         self.root["static_resources"]["listeners"] = json!([]);
@@ -31,8 +32,8 @@ impl Bootstrap {
         json!({"resources": listeners}).to_string()
     }
 
-    /// Gives the first listener a port that is free now, if the system was to choose one: a listener that is replaced must keep
-    /// its address, and 0 is another each time.
+    /// Gives the first listener a port that is free now, if the system was to choose one: a
+    /// listener that is replaced must keep its address, and 0 is another each time.
     pub fn choose_port(&mut self) {
         let asked = self.listens_on().and_then(|asked| asked.parse().ok());
         let chosen = asked.filter(|asked: &SocketAddr| asked.port() == 0);

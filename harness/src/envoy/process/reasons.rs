@@ -1,6 +1,7 @@
 //! Why Envoy ended, from its log.
 
-/// The lines that say why Envoy ended: the module's own errors if it logged any, else Envoy's last words.
+/// The lines that say why Envoy ended: the module's own errors if it logged any, else Envoy's last
+/// words.
 pub(super) fn reasons(log: &str) -> Vec<String> {
     let from_module: Vec<_> = log
         .lines()

@@ -7,8 +7,9 @@ use super::{AdminError, Bootstrap, Envoy, LISTENERS, LOOK_EVERY, READY_WITHIN, S
 use super::{last_lines, reasons};
 
 impl Envoy {
-    /// Puts the listeners of `bootstrap` in the place of today's, by way of the file that Envoy reads them from, and returns once
-    /// Envoy has taken them. The first one stays where it listens.
+    /// Puts the listeners of `bootstrap` in the place of today's, by way of the file that Envoy
+    /// reads them from, and returns once Envoy has taken them. The first one stays where it
+    /// listens.
     pub async fn update(&self, bootstrap: &Bootstrap) -> Result<(), StartError> {
         let mut bootstrap = bootstrap.clone();
         bootstrap.listen_on(self.listener);
@@ -41,7 +42,8 @@ impl Envoy {
         }
     }
 
-    /// How many updates of listeners Envoy has taken and refused; one that still warms is not taken.
+    /// How many updates of listeners Envoy has taken and refused; one that still warms is not
+    /// taken.
     async fn updates(&self) -> Result<[u64; 2], AdminError> {
         let stats = self.admin("/stats?filter=^listener_manager").await?;
         let count = |name: &str| {

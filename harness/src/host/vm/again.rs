@@ -4,8 +4,8 @@ use super::{RootId, StartError, StartFailure, Vm, size};
 use crate::host::state::Phase;
 
 impl Vm {
-    /// Hands a root context another configuration, as a host does that keeps its root contexts. What the guest makes of a refused
-    /// one is its own affair.
+    /// Hands a root context another configuration, as a host does that keeps its root contexts.
+    /// What the guest makes of a refused one is its own affair.
     pub fn configure_again(
         &mut self,
         root: RootId,

@@ -29,7 +29,8 @@ pub struct Root {
 }
 
 impl Native {
-    /// Makes a root of a plugin under its configuration, after which the last one serves no new streams.
+    /// Makes a root of a plugin under its configuration, after which the last one serves no new
+    /// streams.
     fn configure(&mut self, vm: usize, plugin: usize) {
         let (root_id, config) = &self.plugins[plugin];
         let config =
