@@ -91,6 +91,12 @@ impl Announced {
         }
     }
 
+    /// Whether nothing but another step of the endpoint's state changes where it stands, and all is told.
+    pub fn is_calm(&self, stand: &Stand) -> bool {
+        let plainly_in = stand.code == ADMITTING && !stand.spared && stand.bound.is_none();
+        plainly_in && self.told == *stand
+    }
+
     fn show(&mut self, stand: &Stand, host: &mut dyn Host) {
         let shows = [
             stand.code.into(),

@@ -38,6 +38,10 @@ pub(super) struct Watch {
     endpoints: Vec<Watched>,
     /// Those whose standing is not plainly in, or that have a bound, so that time changes them.
     unsettled: Vec<usize>,
+    /// Those of which something may have to be told.
+    untold: Vec<usize>,
+    /// Whether another worker may have set the metrics.
+    told_by_others: bool,
     suspects: Suspects,
     /// How often anything was agreed on anew, in all pools of all workers.
     changes: Option<Meter>,
@@ -60,6 +64,8 @@ impl Watch {
             rules,
             max_ejected_percent: pool.max_ejected_percent,
             unsettled: Vec::new(),
+            untold: Vec::new(),
+            told_by_others: true,
             suspects: Suspects::default(),
             endpoints: endpoints.collect(),
             changes,
@@ -74,6 +80,7 @@ impl Watch {
             }
         }
         self.unsettled = (0..self.endpoints.len()).collect();
+        self.untold.clone_from(&self.unsettled);
     }
 
     /// Lets balance follow what time, and successes of overloaded endpoints, have changed.
@@ -339,19 +346,28 @@ impl Watch {
         now: Instant,
         host: &mut dyn Host,
     ) {
-        let endpoints = self.endpoints.iter_mut().zip(&config.endpoints);
-        for (at, (watched, endpoint)) in endpoints.enumerate() {
-            let stand = watched.stand(pool.view().bound(at));
-            let endpoint = (config, endpoint.address);
-            watched.announced.tell(stand, endpoint, leads, now, host);
+        if leads && std::mem::take(&mut self.told_by_others) {
+            self.untold = (0..self.endpoints.len()).collect();
+            for watched in &mut self.endpoints {
+                watched.announced.forget_metrics();
+            }
         }
+        let mut untold = std::mem::take(&mut self.untold);
+        untold.retain(|&at| {
+            let endpoint = self.endpoints.get_mut(at).zip(config.endpoints.get(at));
+            endpoint.is_some_and(|(watched, endpoint)| {
+                let stand = watched.stand(pool.view().bound(at));
+                let endpoint = (config, endpoint.address);
+                watched.announced.tell(stand, endpoint, leads, now, host);
+                !watched.announced.is_calm(&stand)
+            })
+        });
+        self.untold = untold;
     }
 
     /// Another worker tells the changes, or has told them.
     pub fn leave(&mut self) {
-        for watched in &mut self.endpoints {
-            watched.announced.forget_metrics();
-        }
+        self.told_by_others = true;
     }
 
     /// Counts a success. It belongs to the bucket of its time, so where that has not begun it begins now.
@@ -368,7 +384,7 @@ impl Watch {
         };
         let answered = watched.answered;
         let rolls = watched.state.needs_roll(&self.rules, now);
-        if rolls || !self.suspects.is_empty() {
+        if rolls || !self.suspects.is_empty(now) {
             let caller = caller::of(caller, host);
             self.suspects.served(caller, endpoint);
             if rolls {
@@ -421,8 +437,10 @@ impl Watch {
             host.add(changes, 1);
         }
         self.apply(endpoint, pool, now, host);
-        if !self.unsettled.contains(&endpoint) {
-            self.unsettled.push(endpoint);
+        for list in [&mut self.unsettled, &mut self.untold] {
+            if !list.contains(&endpoint) {
+                list.push(endpoint);
+            }
         }
         self.spare(pool);
         outcome
