@@ -168,7 +168,7 @@ pub fn headers(map: Map) -> Result<Headers> {
     Headers::from_block(block).ok_or(Failed(SERIALIZATION_FAILURE))
 }
 
-/// Adds a header: cheaper than to set it, where there is none of that name.
+/// Adds a header. Where no other has its name, that is cheaper than to set it.
 pub fn add_header(map: Map, name: &str, value: &str) -> Result<()> {
     // SAFETY: the host reads both texts and keeps nothing of them.
     ok(unsafe {
