@@ -280,7 +280,8 @@ impl HttpStream {
     /// The stream has not begun in time.
     pub fn overdue(&mut self) {
         if let Ok(mut worker) = self.worker.try_borrow_mut() {
-            self.stream.on_overdue(&mut worker, &mut Proxy);
+            self.stream
+                .on_overdue(&mut worker, &mut self.plugin.on(&mut Proxy));
         }
     }
 
