@@ -218,8 +218,17 @@ fn choose(
         match route::fit(&config, pool, model, need) {
             Err(Unfit::Model) => dropped.push((pool, DroppedBy::Model)),
             Err(Unfit::Window(_)) => dropped.push((pool, DroppedBy::Window)),
-            // Endpoints that are tripped and spared serve where no other pool does.
-            Ok(()) if is_spared_only(worker, pool) => dropped.push((pool, DroppedBy::Endpoints)),
+            // Endpoints that are tripped and spared serve where no other pool does; here they are
+            // probed, or the pool would never be back.
+            Ok(()) if is_spared_only(worker, pool) => {
+                match pick_probe(worker, pool, route.attempts, now, host) {
+                    None => dropped.push((pool, DroppedBy::Endpoints)),
+                    Some(found) => {
+                        chosen = Some((pool, found));
+                        break;
+                    }
+                }
+            }
             Ok(()) => match pick(worker, &config, pool, subject, (route.attempts, now), host) {
                 None => dropped.push((pool, DroppedBy::Endpoints)),
                 Some(found) => {
@@ -313,6 +322,23 @@ fn pick(
         order.put_first(endpoint, attempts);
     }
     (!order.is_empty()).then_some((order, probed.map(|(_, token)| token)))
+}
+
+/// The endpoint of `pool` that is due for a probe, claimed, and the probe's token.
+fn pick_probe(
+    worker: &mut Worker,
+    id: PoolId,
+    attempts: usize,
+    now: Instant,
+    host: &mut dyn Host,
+) -> Option<(Order, Option<u32>)> {
+    let pool = worker.pools.get_mut(id.0)?;
+    let (endpoint, token) = pool.watch.claim_probe(&mut pool.endpoints, now, host)?;
+    pool.meters.claim(endpoint, host);
+    pool.endpoints.view_mut().on_claim(endpoint);
+    let mut order = Order::default();
+    order.push(u32::try_from(endpoint).ok()?, attempts);
+    Some((order, Some(token)))
 }
 
 /// Endpoints of a pool in which none is fit, the first of them claimed: better one that may fail than none.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{BODY, config, open, trips};
+use super::{BODY, config, fail_until_tripped, open, trips};
 use crate::on_both;
 use crate::scenario::{On, Proxy, answer, exchange, pass, proxy};
 
@@ -13,6 +13,8 @@ on_both! {
     half_of_a_pool_stays_whatever_trips
     the_only_endpoint_trips_and_goes_on_unless_another_pool_serves
     the_bound_is_the_configurations
+    a_pool_whose_endpoints_are_all_spared_is_probed_while_the_next_one_serves
+    an_endpoint_that_is_drained_leaves_its_place_among_those_left_out
 }
 
 /// Fails every request until all `endpoints` have tripped.
@@ -88,4 +90,40 @@ fn the_bound_is_the_configurations(on: On) {
     let mut whole = proxy(on, &config("round_robin", 1, json!({"pools": ["p"]})), 1);
     let (stream, _) = open(&mut *whole, 0);
     answer(&mut *whole, stream, 200);
+}
+
+fn a_pool_whose_endpoints_are_all_spared_is_probed_while_the_next_one_serves(on: On) {
+    let route = json!({"pools": ["p", "spare"]});
+    let mut proxy = proxy(on, &config("round_robin", 1, route), 2);
+    fail_all(&mut *proxy, 1);
+    pass(&mut *proxy, 0..2, Duration::from_secs(29));
+    assert_eq!(exchange(&mut *proxy, 0, BODY), "10.0.1.1:80");
+    pass(&mut *proxy, 0..2, Duration::from_secs(2));
+    let (probe, order) = open(&mut *proxy, 0);
+    assert_eq!(order, ["10.0.0.1:80"]);
+    assert_eq!(exchange(&mut *proxy, 1, BODY), "10.0.1.1:80", "one probe");
+    answer(&mut *proxy, probe, 200);
+    pass(&mut *proxy, 0..2, Duration::from_millis(100));
+    for request in 0..5 {
+        assert_eq!(exchange(&mut *proxy, request % 2, BODY), "10.0.0.1:80");
+    }
+}
+
+fn an_endpoint_that_is_drained_leaves_its_place_among_those_left_out(on: On) {
+    let weighing = |weight: u32| {
+        let route = json!({"pools": ["p"], "attempts": 1});
+        let mut document = config("round_robin", 3, route);
+        document["pools"][0]["endpoints"][0]["weight"] = json!(weight);
+        document
+    };
+    let mut proxy = proxy(on, &weighing(100), 2);
+    fail_until_tripped(&mut *proxy, "10.0.0.1:80");
+    proxy.reload(&weighing(0));
+    proxy.drain();
+    pass(&mut *proxy, 0..2, Duration::from_millis(100));
+    fail_until_tripped(&mut *proxy, "10.0.0.2:80");
+    pass(&mut *proxy, 0..2, Duration::from_millis(100));
+    for request in 0..10 {
+        assert_eq!(exchange(&mut *proxy, request % 2, BODY), "10.0.0.3:80");
+    }
 }

@@ -141,7 +141,8 @@ impl Watch {
         let tripped = endpoints.filter_map(|&endpoint| {
             let watched = self.endpoints.get(endpoint)?;
             let since = watched.state.tripped_since(&self.rules)?;
-            Some((since, endpoint))
+            // One that is drained takes nothing from the pool by its trip.
+            (!watched.weight.is_drained()).then_some((since, endpoint))
         });
         let tripped = tripped.collect();
         let endpoints = self.endpoints.iter();
