@@ -13,6 +13,7 @@ on_both! {
     with_one_attempt_a_caller_that_fails_everywhere_trips_none
     one_callers_failures_do_not_trip_the_only_endpoint_of_others
     an_endpoint_that_fails_everything_trips_at_the_fifth_request_of_its_only_caller
+    endpoints_that_fail_everything_trip_where_each_caller_meets_several
     an_endpoint_that_fails_what_another_serves_trips_whoever_calls
     a_probe_that_fails_elsewhere_as_well_proves_nothing
     a_429_is_its_callers_until_another_gets_one
@@ -93,6 +94,22 @@ fn an_endpoint_that_fails_everything_trips_at_the_fifth_request_of_its_only_call
         }
         assert_eq!(failures, 5);
         assert_eq!(all_trips(&*proxy), 1);
+    }
+}
+
+fn endpoints_that_fail_everything_trip_where_each_caller_meets_several(on: On) {
+    for callers in [1, 3] {
+        let route = json!({"pools": ["p"], "attempts": 1});
+        let mut proxy = proxy(on, &config("round_robin", 3, route), 2);
+        pass(&mut *proxy, 0..2, Duration::from_millis(100));
+        for request in 0..60 {
+            let (stream, order) = call(&mut *proxy, request / 7 % callers, request % 2);
+            let fails = order[0] != ENDPOINTS[2];
+            answer(&mut *proxy, stream, if fails { 500 } else { 200 });
+            pass(&mut *proxy, 0..2, Duration::from_millis(50));
+        }
+        let tripped = ENDPOINTS.map(|endpoint| trips(&*proxy, endpoint));
+        assert_eq!(tripped, [1, 1, 0], "{callers} callers");
     }
 }
 

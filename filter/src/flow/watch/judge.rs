@@ -38,7 +38,7 @@ impl Watch {
             Verdict::Bad(proof, status) => {
                 let caller = caller::of(seen.caller, host);
                 let unopposed = proof == Proof::Unopposed;
-                if unopposed && self.suspects.failed(caller, endpoint, now) {
+                if unopposed && self.is_excused(endpoint, caller, now, host) {
                     return;
                 }
                 pool.view_mut().on_failure(endpoint, now);
@@ -59,6 +59,20 @@ impl Watch {
             }
             Verdict::Nothing => {}
         }
+    }
+
+    /// Whether a request of `caller` that failed at `endpoint` tells nothing of it.
+    fn is_excused(
+        &mut self,
+        endpoint: usize,
+        caller: Caller,
+        now: Instant,
+        host: &mut dyn Host,
+    ) -> bool {
+        let answered = self.endpoints.get(endpoint).and_then(|it| it.answered);
+        let served = answered.and_then(|answered| host.read(answered));
+        let served = served.unwrap_or_default();
+        self.suspects.failed(caller, endpoint, served, now)
     }
 
     /// A request was refused for overload; `limited` is the caller of a 429.
