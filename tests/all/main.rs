@@ -17,6 +17,7 @@ mod guests;
 mod health;
 mod identity;
 mod in_flight;
+mod overload;
 mod parser;
 mod quota;
 mod refusals;
