@@ -339,7 +339,8 @@ mod tests {
         assert_eq!((attacked.requests, attacked.held), (20_000, true));
         let attack = &attacked.attacks[0];
         assert_eq!((attack.requests, attack.failed_by_cause["500"]), (1, 1));
-        assert_eq!(attack.innocent_requests, 11_000 / 3 + 1);
+        // One every 3 ms, from 10 s up to 21 s.
+        assert_eq!(attack.innocent_requests, 3_666);
         assert_eq!(attack.innocent_failed, 0);
     }
 

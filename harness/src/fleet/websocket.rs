@@ -165,7 +165,8 @@ mod tests {
             .body(())
             .unwrap()
             .into_parts();
-        let accept = &accept(&head).headers()[SEC_WEBSOCKET_ACCEPT];
+        let response = accept(&head);
+        let accept = &response.headers()[SEC_WEBSOCKET_ACCEPT];
         assert_eq!(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         let masked = [
             0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use harness::fleet::{Order, Speed};
+use serde_json::{Value, json};
 
 use super::{CHAT, HOSTILE, INNOCENT, ask, chat, chats, received, world};
 use crate::world::{World, eventually};
@@ -23,7 +24,7 @@ async fn an_endpoint_that_fails_all_requests_of_two_tenants_trips_at_the_fifth()
 }
 
 async fn trips_at_the_fifth(tenants: &[&str]) {
-    let world = world(3, Speed::INSTANT, |_| ()).await;
+    let world = world(3, Speed::INSTANT, in_turn).await;
     world.endpoint("small-1").order(broken()).unwrap();
     let caller = world.caller();
     for tenant in tenants.iter().cycle().take(200) {
@@ -47,7 +48,7 @@ async fn trips_at_the_fifth(tenants: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pools_only_endpoint_that_fails_everything_trips_at_the_fifth() {
-    let world = world(1, Speed::INSTANT, |_| ()).await;
+    let world = world(1, Speed::INSTANT, in_turn).await;
     world.endpoint("small-1").order(broken()).unwrap();
     let statuses = chats(&world, INNOCENT, DECIDING as usize - 1).await;
     tokio::time::sleep(KNOWN_TO_ALL).await;
@@ -67,6 +68,11 @@ async fn tripped_and_left(world: &World) {
         chats(world, tenant, 50).await;
     }
     assert_eq!((before, received(world, "small-1")), (DECIDING, DECIDING));
+}
+
+/// Each endpoint gets every third request, whatever became of the last.
+fn in_turn(document: &mut Value) {
+    document["pools"][0]["balance"] = json!({"algorithm": "round_robin"});
 }
 
 fn broken() -> Order {
