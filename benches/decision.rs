@@ -125,6 +125,11 @@ impl Gauges for Counters {
         self.total += u64::from(room);
         room
     }
+
+    fn release(&mut self, endpoint: usize) {
+        self.endpoints[endpoint] -= 1;
+        self.total -= 1;
+    }
 }
 
 criterion_group!(benches, decision);

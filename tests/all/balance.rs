@@ -211,9 +211,7 @@ fn threads_that_race_for_the_last_places_all_find_one() {
             }
             room
         }
-    }
-    impl Shared<'_> {
-        fn release(&self, endpoint: usize) {
+        fn release(&mut self, endpoint: usize) {
             self.0[endpoint].fetch_sub(1, SeqCst);
             self.1.fetch_sub(1, SeqCst);
         }

@@ -9,7 +9,7 @@ mod trace;
 
 use std::time::Duration;
 
-use junheng::health::{Outcome, Rules, Standing};
+use junheng::health::{Caller, Failure, Outcome, Proof, Rules, Standing};
 use junheng::values::{clock::Instant, rng::Rng};
 
 use process::{Input, Shared, Step, arrive};
@@ -29,7 +29,7 @@ fn random_histories_go_as_a_plain_model_says() {
         seen.stores_lost,
         seen.tripped,
         seen.ramping,
-        seen.resting,
+        seen.overloaded,
         seen.unavailable,
         seen.available,
         seen.probes_replaced,
@@ -74,8 +74,14 @@ fn a_probe_that_was_not_stored_was_not_sent() {
 fn tripped(rules: &Rules) -> Shared {
     let mut shared = Shared::new();
     let now = Instant::from_nanos(100_000_000_000);
+    let failed = Input::Failed(Failure {
+        placed: now,
+        caller: Caller(1),
+        proof: Proof::ServedElsewhere,
+        status: 500,
+    });
     for _ in 0..5 {
-        assert!(Step::take(Input::Failed(now), rules, now, &shared, 0).store(&mut shared));
+        assert!(Step::take(failed, rules, now, &shared, 0).store(&mut shared));
     }
     let later = now.after(Duration::from_secs(30));
     let (state, _) = shared.read();

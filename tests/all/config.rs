@@ -80,7 +80,7 @@ fn health_and_load_have_the_documented_defaults() {
     let seconds = Duration::from_secs;
     let (pool, route) = (&config.pools[0], &config.routes[0]);
     let check = pool.check.as_ref().expect("on");
-    assert_eq!((check.path.as_str(), check.status), ("/health", None));
+    assert_eq!((check.path.as_str(), &check.statuses), ("/health", &None));
     assert_eq!((check.interval, check.timeout), (seconds(10), seconds(2)));
     assert_eq!((check.unhealthy_after, check.healthy_after), (3, 2));
     let breaker = Breaker::Window {
@@ -92,12 +92,130 @@ fn health_and_load_have_the_documented_defaults() {
     };
     assert_eq!((pool.breaker, pool.ramp), (Some(breaker), seconds(60)));
     let load = pool.load.as_ref().expect("on");
-    assert_eq!((load.interval, &load.metrics_path), (seconds(5), &None));
+    assert_eq!((load.interval, &load.metrics), (seconds(5), &None));
     assert_eq!(
         (route.retry.on.len(), route.when_none_is_fit),
         (4, WhenNoneIsFit::Refuse)
     );
     assert_eq!((route.retry.first_byte, route.retry.answer), (None, None));
+}
+
+#[test]
+fn a_check_takes_a_status_a_range_or_a_list_of_these() {
+    for (status, expected) in [
+        (json!(204), vec![204..=204]),
+        (json!("200-399"), vec![200..=399]),
+        (json!("404-404"), vec![404..=404]),
+        (
+            json!([200, "204-206", "500-599"]),
+            vec![200..=200, 204..=206, 500..=599],
+        ),
+    ] {
+        let config = with("/pools/0/health", json!({"check": {"status": status}}));
+        let config = Config::from_json(config.to_string().as_bytes()).expect("valid");
+        let check = config.pools[0].check.as_ref().expect("on");
+        assert_eq!(check.statuses, Some(expected), "{status}");
+    }
+}
+
+#[test]
+fn a_status_that_cannot_be_is_refused() {
+    let of = |status| with("/pools/0/health", json!({"check": {"status": status}}));
+    let range = r#"is no range of statuses; write one within "100-599", like "200-399", or a single status as a number"#;
+    let path = "pools[0].health.check.status";
+    all_are_refused(&[
+        (of(json!(99)), "status: 99 is out of range; give 100 to 599"),
+        (
+            of(json!(600)),
+            "status: 600 is out of range; give 100 to 599",
+        ),
+        (
+            of(json!(70_000)),
+            "status: is 70000; give a status like 200, a range like \"200-399\", or a list of these",
+        ),
+        (of(json!(true)), "status: is true; give a status like 200"),
+        (of(json!(-200)), "status: is -200; give a status like 200"),
+        (
+            of(json!({"min": 200})),
+            "status: is an object; give a status like 200",
+        ),
+        (of(json!("2xx")), &format!("{path}: \"2xx\" {range}")),
+        (of(json!("200")), &format!("{path}: \"200\" {range}")),
+        (
+            of(json!("200-600")),
+            &format!("{path}: \"200-600\" {range}"),
+        ),
+        (
+            of(json!("200 - 299")),
+            &format!("{path}: \"200 - 299\" {range}"),
+        ),
+        (of(json!("")), &format!("{path}: \"\" {range}")),
+        (
+            of(json!("399-200")),
+            "status: \"399-200\" holds no status; write \"200-399\"",
+        ),
+        (of(json!([])), "status: has 0 entries; give 1 to 500"),
+        (of(json!([200, "x"])), &format!("{path}[1]: \"x\" {range}")),
+        (
+            of(json!([200, [201]])),
+            "status[1]: is a list; give a status like 200",
+        ),
+    ]);
+}
+
+#[test]
+fn metrics_may_be_at_another_port_in_a_cluster_of_its_own() {
+    let load =
+        json!({"metrics_path": "/metrics", "metrics_port": 9400, "metrics_cluster": "exporters"});
+    let config = with("/pools/0/load", load);
+    let config = Config::from_json(config.to_string().as_bytes()).expect("valid");
+    let page = config.pools[0]
+        .load
+        .as_ref()
+        .and_then(|load| load.metrics.as_ref());
+    let page = page.expect("a page");
+    assert_eq!(
+        (page.path.as_str(), page.port, page.cluster.as_str()),
+        ("/metrics", Some(9400), "exporters")
+    );
+    let config = with("/pools/0/load", json!({"metrics_path": "/metrics"}));
+    let config = Config::from_json(config.to_string().as_bytes()).expect("valid");
+    let page = config.pools[0]
+        .load
+        .as_ref()
+        .and_then(|load| load.metrics.as_ref());
+    assert_eq!(page.map(|page| page.cluster.as_str()), Some("small"));
+}
+
+#[test]
+fn metrics_that_could_not_be_read_are_refused() {
+    let of = |load| with("/pools/0/load", load);
+    all_are_refused(&[
+        (
+            of(json!({"metrics_port": 9400})),
+            "pools[0].load.metrics_port: needs `metrics_path`; add it, like \"/metrics\", or leave this out",
+        ),
+        (
+            of(json!({"metrics_cluster": "exporters"})),
+            "pools[0].load.metrics_cluster: needs `metrics_path`",
+        ),
+        (
+            of(json!({"metrics_path": "/metrics", "metrics_port": 9400})),
+            "pools[0].load.metrics_port: needs `metrics_cluster`: name the proxy's cluster that holds the endpoints' addresses with port 9400",
+        ),
+        (
+            of(json!({"metrics_path": "/metrics", "metrics_port": 0, "metrics_cluster": "x"})),
+            "pools[0].load.metrics_port: 0 is out of range; give 1 to 65535",
+        ),
+        (
+            of(json!({"metrics_path": "/metrics", "metrics_port": 65536, "metrics_cluster": "x"})),
+            "pools[0].load.metrics_port: is 65536; give an integer from 0 to 65535",
+        ),
+        (
+            of(json!({"metrics_path": "/metrics", "metrics_cluster": "a b"})),
+            "pools[0].load.metrics_cluster: \"a b\" cannot name a cluster",
+        ),
+    ]);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Failing endpoints: who is charged, who is left out, how one comes back, and where requests go meanwhile.
 
 mod back;
+mod callers;
+mod ejection;
+mod told;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -66,12 +69,19 @@ fn five_failures_in_a_row_trip_and_the_sixth_request_goes_elsewhere(on: On) {
     }
 }
 
+/// The next requests come from this address.
+fn call_from(proxy: &mut dyn Proxy, host: usize) {
+    let address = format!("10.9.0.{host}:40000");
+    proxy.set_property(&["source", "address"], address.as_bytes());
+}
+
 /// At exactly a fifth an endpoint stays; the failure that makes it more decides. 4xx count for nothing.
 fn the_deciding_failure_is_the_one_above_a_fifth(on: On) {
     let mut proxy = proxy(on, &config("round_robin", 1, json!({"pools": ["p"]})), 2);
     let (endpoint, mut failed) = ("10.0.0.1:80", 0);
     for request in 1..=1000 {
         let status = if request % 5 == 0 { 502 } else { 200 };
+        call_from(&mut *proxy, request % 2);
         let (stream, _) = open(&mut *proxy, request % 2);
         answer(&mut *proxy, stream, status);
         failed += usize::from(status == 502);
@@ -115,10 +125,17 @@ fn what_the_proxy_answers_for_endpoints_that_gave_nothing_is_their_failure(on: O
         &config("round_robin", 3, json!({"pools": ["p", "spare"]})),
         2,
     );
-    for request in 0..5 {
+    // Of the endpoints tried, what the last one did is known: each has to be the last of five.
+    let out = |proxy: &dyn Proxy| {
+        let trips = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"].map(|at| trips(proxy, at));
+        trips.iter().all(|trips| *trips > 0)
+    };
+    let mut request = 0;
+    while !out(&*proxy) {
+        request += 1;
+        assert!(request < 40, "they do not trip");
         let (stream, order) = open(&mut *proxy, request % 2);
-        assert_eq!(order.len(), 3);
-        proxy.respond_for(stream, 503, 3);
+        proxy.respond_for(stream, 503, order.len() as u32);
         proxy.respond_body(stream, b"upstream connect error", true);
         proxy.close(stream);
     }
@@ -126,7 +143,7 @@ fn what_the_proxy_answers_for_endpoints_that_gave_nothing_is_their_failure(on: O
     assert_eq!(
         exchange(&mut *proxy, 0, BODY),
         "10.0.1.1:80",
-        "all three are out, the next pool serves"
+        "all three are tripped, the next pool serves"
     );
 }
 
@@ -170,7 +187,7 @@ fn an_overloaded_endpoint_rests_as_long_as_it_asks(on: On) {
         answer(&mut *proxy, stream, 200);
         (stream, order) = open(&mut *proxy, 0);
     }
-    proxy.respond_with(stream, 429, 1, &[("retry-after", "7")]);
+    proxy.respond_with(stream, 503, 1, &[("retry-after", "7")]);
     proxy.close(stream);
     pass(&mut *proxy, 0..2, Duration::from_millis(6_900));
     assert_eq!((state(&*proxy, tired), trips(&*proxy, tired)), (4, 0));
@@ -220,11 +237,17 @@ fn when_none_is_fit_the_next_pool_serves_else_a_refusal_or_panic_as_configured(o
     let kill = |proxy: &mut dyn Proxy| {
         for request in 0..10 {
             let (stream, _) = open(proxy, request % 2);
-            answer(proxy, stream, 500);
+            proxy.respond_for(stream, 503, 1);
+            proxy.close(stream);
             pass(proxy, 0..2, Duration::from_millis(50));
         }
     };
-    let mut refusing = proxy(on, &config("round_robin", 2, json!({"pools": ["p"]})), 2);
+    let config = |route| {
+        let mut document = config("round_robin", 2, route);
+        document["pools"][0]["health"]["breaker"] = json!({"max_ejected_percent": 100});
+        document
+    };
+    let mut refusing = proxy(on, &config(json!({"pools": ["p"]})), 2);
     kill(&mut *refusing);
     let (stream, step) = chat(&mut *refusing, &json!({"model": "m", "messages": []}));
     refusing.close(stream);
@@ -241,7 +264,7 @@ fn when_none_is_fit_the_next_pool_serves_else_a_refusal_or_panic_as_configured(o
     assert!((29..=30).contains(&seconds), "{seconds}");
 
     let route = json!({"pools": ["p"], "when_none_is_fit": "panic"});
-    let mut panicking = proxy(on, &config("round_robin", 2, route), 2);
+    let mut panicking = proxy(on, &config(route), 2);
     kill(&mut *panicking);
     let mut used: Vec<String> = (0..40)
         .map(|request| exchange(&mut *panicking, request % 2, BODY))
@@ -259,7 +282,7 @@ fn when_none_is_fit_the_next_pool_serves_else_a_refusal_or_panic_as_configured(o
 fn retries_are_told_to_the_proxy_and_clients_cannot(on: On) {
     let route = json!({
         "pools": ["p"], "attempts": 2,
-        "retry": {"on": ["reset", "server_error", "too_many_requests"], "first_byte": "20s", "answer": "5m"}
+        "retry": {"on": ["reset", "server_error", "overloaded", "too_many_requests"], "first_byte": "20s", "answer": "5m"}
     });
     let mut proxy = proxy(on, &config("round_robin", 3, route), 1);
     let head = [
@@ -293,9 +316,12 @@ fn retries_are_told_to_the_proxy_and_clients_cannot(on: On) {
         proxy.close(stream);
         assert_eq!(
             sent.header("x-envoy-retry-on"),
-            "reset,5xx,retriable-status-codes"
+            "reset,retriable-status-codes"
         );
-        assert_eq!(sent.header("x-envoy-retriable-status-codes"), "429");
+        assert_eq!(
+            sent.header("x-envoy-retriable-status-codes"),
+            "500,501,502,504,503,529,429"
+        );
         assert_eq!(sent.header("x-envoy-max-retries"), "1");
         assert_eq!(
             sent.header("x-envoy-upstream-rq-per-try-timeout-ms"),

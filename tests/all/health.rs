@@ -186,6 +186,58 @@ fn a_leader_that_was_held_up_does_not_ask_again(on: On) {
     assert!(asked <= 60, "{asked} checks of three endpoints in 200 s");
 }
 
+/// Servers that have no such path, or refuse a GET, live; one that answers anything else does not.
+fn a_server_without_the_path_lives_and_the_log_says_so_once(on: On) {
+    let mut proxy = proxy(on, &config(json!({})), WORKERS);
+    live(&mut *proxy, Duration::from_secs(100), |endpoint| {
+        let at = ENDPOINTS.iter().position(|known| *known == endpoint);
+        [404, 405, 501][at.expect("an endpoint")]
+    });
+    assert_eq!(used(&mut *proxy), ENDPOINTS);
+    assert_eq!(ENDPOINTS.map(|endpoint| state(&*proxy, endpoint)), [0; 3]);
+    let logs = proxy.logs();
+    let warnings: Vec<_> = logs
+        .iter()
+        .filter(|line| line.contains("answered"))
+        .collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let asked = ENDPOINTS.iter().zip([404, 405, 501]).any(|(endpoint, status)| {
+        *warnings[0] == format!(
+            "junheng: pool p: GET /health answered {status} at {endpoint}: the server lives; set health.check.path to a path that it serves"
+        )
+    });
+    assert!(asked, "{warnings:?}");
+}
+
+fn a_status_of_404_fails_where_statuses_are_configured(on: On) {
+    for (status, passing) in [
+        (json!(200), [200, 404, 501]),
+        (json!("200-399"), [302, 404, 400]),
+        (json!([204, "300-302"]), [301, 404, 200]),
+    ] {
+        let mut proxy = proxy(on, &config(json!({"status": status})), WORKERS);
+        live(&mut *proxy, Duration::from_secs(40), |endpoint| {
+            let at = ENDPOINTS.iter().position(|known| *known == endpoint);
+            passing[at.expect("an endpoint")]
+        });
+        assert_eq!(used(&mut *proxy), [ENDPOINTS[0]], "{status}");
+        let warned = proxy
+            .logs()
+            .iter()
+            .any(|line| line.contains("the server lives"));
+        assert!(!warned, "{status}");
+    }
+}
+
+fn a_server_that_comes_to_have_the_path_is_left_out_when_it_fails(on: On) {
+    let mut proxy = proxy(on, &config(json!({})), WORKERS);
+    live(&mut *proxy, Duration::from_secs(20), |_| 404);
+    live(&mut *proxy, Duration::from_secs(40), |endpoint| {
+        if endpoint == ENDPOINTS[2] { 503 } else { 200 }
+    });
+    assert_eq!(used(&mut *proxy), ENDPOINTS[..2]);
+}
+
 /// As many requests as Envoy sends to a cluster are under way, and it says so in the endpoints' stead.
 #[test]
 fn a_check_that_the_proxy_did_not_send_says_nothing() {
@@ -228,6 +280,9 @@ on_both! {
     three_failures_leave_an_endpoint_out_and_two_passes_ramp_it_up_again
     two_failures_and_a_pass_leave_it_in
     a_check_is_as_configured
+    a_server_without_the_path_lives_and_the_log_says_so_once
+    a_status_of_404_fails_where_statuses_are_configured
+    a_server_that_comes_to_have_the_path_is_left_out_when_it_fails
     nobody_is_asked_where_checks_are_off
     when_all_are_out_requests_are_refused_until_one_is_back
     another_worker_asks_on_when_the_one_that_asked_dies

@@ -83,7 +83,7 @@ fn left(proxy: &mut dyn Proxy) -> u32 {
     let (stream, step) = ask(proxy, 0, &[], 1);
     let left = match step {
         Step::Forwarded(_) => {
-            let told = proxy.respond(stream, 400, 1);
+            let told = proxy.respond(stream, 429, 1);
             number(&told, "x-ratelimit-remaining-tokens") + INPUT + 1
         }
         Step::Refused(refused) => number(&refused.headers, "x-ratelimit-remaining-tokens"),

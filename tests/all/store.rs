@@ -126,7 +126,7 @@ fn the_states_that_metrics_show_are_right_whoever_leads(on: On) {
     pass(&mut *proxy, [1], Duration::from_millis(500));
     let (stream, step) = chat_bytes(&mut *proxy, 1, BODY);
     let name = format!("junheng.endpoint.p.{}.state", step.sent().endpoint());
-    proxy.respond_with(stream, 429, 1, &[("retry-after", "1")]);
+    proxy.respond_with(stream, 503, 1, &[("retry-after", "1")]);
     proxy.close(stream);
     pass(&mut *proxy, [1], Duration::from_millis(100));
     assert_eq!(proxy.metric(&name), 4);

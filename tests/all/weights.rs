@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::on_both;
-use crate::scenario::{On, Proxy, Wasm, chat_bytes, pass, proxy};
+use crate::scenario::{Asked, On, Proxy, Wasm, chat_bytes, pass, proxy};
 
 const BODY: &[u8] = br#"{"model":"m","messages":[]}"#;
 const ENDPOINTS: [&str; 2] = ["10.0.0.1:80", "10.0.0.2:80"];
@@ -166,6 +166,98 @@ fn the_prometheus_text_of_each_endpoint_is_read_once_an_interval(on: On) {
     );
 }
 
+/// Lets time pass in which each endpoint answers with its own page; what was asked.
+fn scrape(proxy: &mut dyn Proxy, pages: [&str; 2]) -> Vec<Asked> {
+    let mut asked = Vec::new();
+    for _ in 0..200 {
+        pass(proxy, 0..WORKERS, Duration::from_millis(50));
+        for worker in 0..WORKERS {
+            for errand in proxy.errands(worker) {
+                let first = errand.endpoint.starts_with("10.0.0.1:");
+                let page = pages[usize::from(!first)];
+                proxy.reply(worker, &errand, 200, page.as_bytes());
+                asked.push(errand);
+            }
+        }
+    }
+    asked
+}
+
+const BUSY_VLLM: &str = "vllm:kv_cache_usage_perc{engine=\"0\"} 0.99\n\
+    vllm:num_requests_running{engine=\"0\"} 256.0\nvllm:num_requests_waiting{engine=\"0\"} 0.0\n";
+
+fn a_queue_takes_more_of_a_weight_than_a_full_cache_on_each_engine(on: On) {
+    for (engine, queueing, weights) in [
+        (
+            "vLLM",
+            "vllm:kv_cache_usage_perc{engine=\"0\"} 0.99\nvllm:num_requests_running{engine=\"0\"} 256.0\n\
+             vllm:num_requests_waiting{engine=\"0\"} 581.0\n",
+            [10, 28],
+        ),
+        (
+            "SGLang",
+            "sglang:token_usage{tp_rank=\"0\"} 0.99\nsglang:num_running_reqs{tp_rank=\"0\"} 256\n\
+             sglang:num_queue_reqs{tp_rank=\"0\"} 581\n",
+            [10, 28],
+        ),
+        (
+            "TGI",
+            "tgi_queue_size 581\ntgi_batch_current_size 128\n",
+            [17, 28],
+        ),
+        (
+            "llama.cpp",
+            "llamacpp:kv_cache_usage_ratio 0.99\nllamacpp:requests_processing 4\nllamacpp:requests_deferred 581\n",
+            [10, 28],
+        ),
+        (
+            "llama.cpp of today",
+            "llamacpp:requests_processing 4\nllamacpp:requests_deferred 20\n",
+            [19, 28],
+        ),
+    ] {
+        let load = json!({"metrics_path": "/metrics", "interval": "2s"});
+        let mut proxy = proxy(on, &config("weighted_round_robin", load), WORKERS);
+        scrape(&mut *proxy, [queueing, BUSY_VLLM]);
+        let found = ENDPOINTS.map(|endpoint| weight(&*proxy, endpoint));
+        assert_eq!(found, weights, "{engine}");
+    }
+}
+
+fn a_gpu_that_is_known_makes_the_weight_alone(on: On) {
+    let load = json!({"metrics_path": "/metrics", "interval": "2s"});
+    let mut proxy = proxy(on, &config("weighted_round_robin", load), WORKERS);
+    let known =
+        format!("DCGM_FI_DEV_GPU_UTIL{{gpu=\"0\"}} 20\nvllm:num_requests_waiting 581\n{BUSY_VLLM}");
+    scrape(&mut *proxy, [&known, BUSY_VLLM]);
+    assert_eq!(
+        ENDPOINTS.map(|endpoint| weight(&*proxy, endpoint)),
+        [76, 28]
+    );
+}
+
+fn metrics_are_asked_for_at_the_exporters_port_and_cluster(on: On) {
+    let load = json!({
+        "metrics_path": "/metrics", "interval": "2s", "metrics_port": 9400, "metrics_cluster": "exporters",
+    });
+    let mut proxy = proxy(on, &config("weighted_round_robin", load), WORKERS);
+    let gpu = "DCGM_FI_DEV_GPU_UTIL{gpu=\"0\"} 60\n";
+    let asked = scrape(&mut *proxy, [gpu, BUSY_VLLM]);
+    for errand in &asked {
+        assert_eq!(
+            (errand.cluster.as_str(), errand.path.as_str()),
+            ("exporters", "/metrics")
+        );
+        assert!(["10.0.0.1:9400", "10.0.0.2:9400"].contains(&errand.endpoint.as_str()));
+        assert_eq!(errand.header(":authority"), errand.endpoint);
+    }
+    assert!(asked.len() >= 8, "{}", asked.len());
+    assert_eq!(
+        ENDPOINTS.map(|endpoint| weight(&*proxy, endpoint)),
+        [38, 28]
+    );
+}
+
 fn weights_stay_as_written_where_that_is_asked_for(on: On) {
     let mut proxy = proxy(
         on,
@@ -212,5 +304,8 @@ on_both! {
     an_endpoint_may_name_its_weight_itself
     a_report_that_cannot_be_read_is_counted_and_ignored
     the_prometheus_text_of_each_endpoint_is_read_once_an_interval
+    a_queue_takes_more_of_a_weight_than_a_full_cache_on_each_engine
+    a_gpu_that_is_known_makes_the_weight_alone
+    metrics_are_asked_for_at_the_exporters_port_and_cluster
     weights_stay_as_written_where_that_is_asked_for
 }

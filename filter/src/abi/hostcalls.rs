@@ -40,7 +40,7 @@ pub enum Buffer {
 /// How loud a log line is.
 #[derive(Clone, Copy)]
 #[repr(u32)]
-pub enum Level {
+pub enum LogLevel {
     Info = 2,
     Warn = 3,
     Error = 4,
@@ -130,7 +130,7 @@ unsafe extern "C" {
 }
 
 /// Writes a line into the proxy's log. A host that refuses it leaves nobody to tell.
-pub fn log(level: Level, message: &str) {
+pub fn log(level: LogLevel, message: &str) {
     // SAFETY: the host reads `message` and keeps nothing of it.
     let _ = unsafe { proxy_log(level as u32, message.as_ptr(), message.len()) };
 }

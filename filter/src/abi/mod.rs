@@ -6,6 +6,7 @@
 
 mod contexts;
 mod hostcalls;
+mod log;
 mod proxy;
 mod root;
 mod stream;
@@ -37,6 +38,7 @@ extern "C" fn proxy_on_context_create(id: u32, parent: u32) {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_vm_start(_root: u32, _configuration_size: usize) -> u32 {
+    log::install();
     true.into()
 }
 

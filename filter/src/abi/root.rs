@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::flow::{Errand, Member, Reply, Worker};
 
 use super::contexts;
-use super::hostcalls::{self, Buffer, Failed, Level, Map};
+use super::hostcalls::{self, Buffer, Failed, Map};
 use super::proxy::Proxy;
 use super::stream::HttpStream;
 
@@ -51,28 +51,19 @@ impl Root {
         let config = match config {
             Ok(config) => config,
             Err(reason) => {
-                hostcalls::log(
-                    Level::Error,
-                    &format!("junheng: configuration refused: {reason}"),
-                );
+                log::error!("configuration refused: {reason}");
                 return false;
             }
         };
         // Without ticks a worker learns of the others' requests only when it reads a finalist's gauge, and of what limits got
         // back when they have settled it with a reservation: worse balance, and some refusals too many.
         if let Err(failed) = hostcalls::tick_every(Worker::TICK.as_millis() as u32) {
-            hostcalls::log(
-                Level::Warn,
-                &format!("junheng: the proxy gives no ticks (status {})", failed.0),
-            );
+            log::warn!("the proxy gives no ticks (status {})", failed.0);
         }
         let (pools, routes) = (config.pools.len(), config.routes.len());
         let worker = MEMBER.with(|member| Worker::new(config, member, random(), &mut Proxy));
         self.worker = Some(Rc::new(RefCell::new(worker)));
-        hostcalls::log(
-            Level::Info,
-            &format!("junheng: configured with {pools} pools and {routes} routes"),
-        );
+        log::info!("configured with {pools} pools and {routes} routes");
         true
     }
 
@@ -86,6 +77,16 @@ impl Root {
     pub fn tick(&mut self, id: u32) {
         let errands = self.with_worker(|worker| worker.on_tick(&mut Proxy));
         self.send(errands.unwrap_or_default());
+        let overdue = self.with_worker(|worker| worker.overdue(&mut Proxy));
+        let overdue = overdue.unwrap_or_default();
+        for stream in &overdue {
+            if hostcalls::act_for(*stream).is_ok() {
+                contexts::with_stream(*stream, HttpStream::overdue);
+            }
+        }
+        if !overdue.is_empty() {
+            let _ = hostcalls::act_for(id);
+        }
         self.wake(id);
     }
 
@@ -117,12 +118,10 @@ impl Root {
     fn tell_unsent(&mut self, cluster: &str, failed: Failed) {
         if !self.unsent.iter().any(|told| told == cluster) {
             self.unsent.push(cluster.to_owned());
-            hostcalls::log(
-                Level::Warn,
-                &format!(
-                    "junheng: the proxy sends nothing to the cluster {cluster:?} (status {}); has it one of that name, with a host?",
-                    failed.0
-                ),
+            log::warn!(
+                "the proxy sends nothing to the cluster {cluster:?} (status {}); does it have \
+                 a cluster of that name, with a host?",
+                failed.0
             );
         }
     }
@@ -171,12 +170,17 @@ impl Root {
 /// Whether Envoy kept an errand to itself, as a bound of its own on the cluster (`circuit_breakers`) was
 /// reached: what it then answers in the endpoint's stead says so at its end, and tells nothing of the
 /// endpoint. Taken for a failed check, it would leave out a whole pool as soon as that is busy.
+///
+/// An endpoint can write that text, too, and would never fail a check. But Envoy sets `x-envoy-upstream-service-time` in
+/// every answer to a call that came from an endpoint, whatever that wrote there, and in none of its own.
 fn never_left(header_count: usize, body_size: usize) -> bool {
     const LONGEST: usize = 128;
     header_count > 0
         && (1..=LONGEST).contains(&body_size)
         && hostcalls::buffer(Buffer::Reply, body_size)
             .is_ok_and(|body| body.ends_with(b"reset reason: overflow"))
+        && hostcalls::headers(Map::Reply)
+            .is_ok_and(|headers| headers.first("x-envoy-upstream-service-time").is_none())
 }
 
 /// The reply that the host holds; nginx hands over failures as ones without headers.

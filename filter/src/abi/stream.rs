@@ -9,7 +9,7 @@ use crate::flow::{
 use crate::values::headers::Headers;
 
 use super::contexts;
-use super::hostcalls::{self, Buffer, Failed, Level, Map};
+use super::hostcalls::{self, Buffer, Failed, Map};
 use super::proxy::Proxy;
 use super::root::Root;
 use super::{CONTINUE, PAUSE};
@@ -85,13 +85,7 @@ impl HttpStream {
         if self.go_on() == CONTINUE
             && let Err(failed) = hostcalls::resume_request()
         {
-            hostcalls::log(
-                Level::Error,
-                &format!(
-                    "junheng: the proxy resumed no request (status {})",
-                    failed.0
-                ),
-            );
+            log::error!("the proxy resumed no request (status {})", failed.0);
         }
     }
 
@@ -203,10 +197,7 @@ impl HttpStream {
         let details = format!("junheng_{}", refusal.code);
         if let Err(failed) = hostcalls::respond(refusal.status, &details, &headers, &refusal.json())
         {
-            hostcalls::log(
-                Level::Error,
-                &format!("junheng: the proxy took no answer (status {})", failed.0),
-            );
+            log::error!("the proxy took no answer (status {})", failed.0);
         }
         PAUSE
     }
@@ -223,10 +214,10 @@ impl HttpStream {
             // What stays would be news to the client, and no harm to anybody else.
             let _ = hostcalls::remove_header(Map::Response, name);
         }
-        let Some(start) = response_start(&headers) else {
+        let Ok(mut worker) = self.worker.try_borrow_mut() else {
             return;
         };
-        let Ok(mut worker) = self.worker.try_borrow_mut() else {
+        let Some(start) = response_start(&headers, &mut worker) else {
             return;
         };
         let told = self
@@ -257,18 +248,25 @@ impl HttpStream {
         if end {
             self.stream.on_response_complete();
         }
+        if (size > 0 || end) && self.stream.wants_response_body() {
+            self.read_response_body(size, end);
+        }
         if self.stream.awaits_first_byte()
             && let Ok(mut worker) = self.worker.try_borrow_mut()
         {
             self.stream.on_first_byte(&mut worker, &mut Proxy);
         }
-        if (size > 0 || end) && self.stream.wants_response_body() {
-            self.read_response_body(size, end);
-        }
         if self.stream.is_due()
             && let Ok(mut worker) = self.worker.try_borrow_mut()
         {
             self.stream.on_due(&mut worker, &mut Proxy);
+        }
+    }
+
+    /// The stream has not begun in time.
+    pub fn overdue(&mut self) {
+        if let Ok(mut worker) = self.worker.try_borrow_mut() {
+            self.stream.on_overdue(&mut worker, &mut Proxy);
         }
     }
 
@@ -322,47 +320,45 @@ fn without_ours(headers: Headers) -> Result<Headers, Failed> {
 }
 
 /// What the host tells of a response; `None` where it has no status.
-fn response_start(headers: &Headers) -> Option<ResponseStart<'_>> {
+fn response_start<'a>(headers: &'a Headers, worker: &mut Worker) -> Option<ResponseStart<'a>> {
     let status = headers.first_str(":status")?.parse().ok()?;
+    let told = match status {
+        429 | 500.. => Some(origin()),
+        _ => None,
+    };
+    let from_endpoint = || told.unwrap_or_else(origin) == Origin::Endpoint;
     Some(ResponseStart {
         status,
-        attempts: attempts(headers),
-        origin: match status {
-            429 | 500.. => origin(),
-            _ => Origin::Endpoint,
-        },
+        attempts: worker.attempts(headers, from_endpoint, attempts),
+        origin: told.unwrap_or(Origin::Endpoint),
         headers,
     })
 }
 
-/// More attempts than any order names: a count above it is no proxy's, but an upstream's that wrote the header.
-const MOST_ATTEMPTS: u32 = 16;
-
-/// How many endpoints were tried. Where Envoy is told to write it into the response
-/// (`include_attempt_count_in_response`) it has come with the headers, and saves the property's look-up,
-/// the dearest call of a response.
-fn attempts(headers: &Headers) -> u32 {
-    let written = headers
-        .first_str("x-envoy-attempt-count")
-        .and_then(|count| count.parse().ok());
-    let told = || {
-        hostcalls::property("upstream\0request_attempt_count")
-            .ok()
-            .and_then(|count| number(&count))
-    };
-    written.or_else(told).unwrap_or(1).clamp(1, MOST_ATTEMPTS)
+/// How many endpoints Envoy has tried.
+fn attempts() -> Option<u32> {
+    number(&hostcalls::property("upstream\0request_attempt_count").ok()?)
 }
 
-/// Who made a response, by Envoy's response code details: `via_upstream` for one that came from there,
-/// `upstream_…` for one that never came. A host without such details is believed. What Envoy calls an
-/// overflow is a bound of its own on the whole cluster (`circuit_breakers`): the request was never sent, and
-/// charged to endpoints, a burst of requests would trip them all.
+/// Who made a response, by Envoy's response code details: `via_upstream` for one that came from there;
+/// `upstream_reset_before_response_started{…}`, `upstream_per_try_timeout` and `response_timeout` for one
+/// that never came. A host without such details is believed. What Envoy calls an overflow is a bound
+/// of its own on the whole cluster (`circuit_breakers`): the request was never sent, and charged to
+/// endpoints, a burst of requests would trip them all.
 fn origin() -> Origin {
     let details = hostcalls::property("response\0code_details").unwrap_or_default();
     if details.is_empty() || details.starts_with(b"via_upstream") {
         Origin::Endpoint
-    } else if details.starts_with(b"upstream_") && !details.ends_with(b"{overflow}") {
-        Origin::ForEndpoint
+    } else if details.ends_with(b"{overflow}") {
+        Origin::Proxy
+    } else if details.starts_with(b"upstream_reset") {
+        let contains = |reason: &[u8]| details.windows(reason.len()).any(|part| part == reason);
+        match contains(b"connection_failure") || contains(b"connection_timeout") {
+            true => Origin::Unreached,
+            false => Origin::Reset,
+        }
+    } else if details.ends_with(b"timeout") {
+        Origin::TimedOut
     } else {
         Origin::Proxy
     }

@@ -287,6 +287,8 @@ mod tests {
             fn claim(&mut self, _endpoint: usize, _at_most: Option<u64>) -> bool {
                 true
             }
+
+            fn release(&mut self, _: usize) {}
         }
         let mut world = World::new(Algorithm::ConsistentHash, &[100; 5], 1);
         let ask = Ask {

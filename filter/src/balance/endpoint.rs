@@ -17,16 +17,22 @@ pub(super) struct Endpoint {
     pub share: Share,
     /// Requests in flight: exact as of the last tick, and this worker's own steps since.
     pub in_flight: u32,
+    /// The most requests in flight that it is trusted with.
+    pub bound: u32,
     pub penalty: Penalty,
     pub first_byte: Mean,
 }
 
 impl Endpoint {
+    /// The bound of one that has none.
+    pub const UNBOUNDED: u32 = u32::MAX;
+
     pub fn new(weight: Weight) -> Endpoint {
         Endpoint {
             weight,
             share: Share::WHOLE,
             in_flight: 0,
+            bound: Endpoint::UNBOUNDED,
             penalty: Penalty::default(),
             first_byte: Mean::default(),
         }

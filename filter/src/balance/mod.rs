@@ -19,6 +19,7 @@
 //! (Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001: with sixty-four
 //! choices in place of two, a pool of 640 fills to within one request of even).
 
+mod bounds;
 mod consistent_hash;
 mod endpoint;
 mod least_connections;
@@ -92,6 +93,9 @@ pub trait Gauges {
     /// Adds one request to `endpoint`; takes it back and returns false if that makes more than
     /// `at_most`. Always true without a bound, or where the host cannot tell.
     fn claim(&mut self, endpoint: usize, at_most: Option<u64>) -> bool;
+
+    /// Takes one request of this worker's from `endpoint` again.
+    fn release(&mut self, endpoint: usize);
 }
 
 /// One pool as one worker balances it: the endpoints as it sees them, and an algorithm.
@@ -124,11 +128,15 @@ impl Pool {
 
     /// Chooses an endpoint, claims it in the gauges and in the view, and names where retries go.
     ///
-    /// Empty when every endpoint is drained, or when a bound was lost to other workers eight times in a
-    /// row. The claim is the caller's to release, in the gauges
+    /// Empty when every endpoint is drained or at its bound, or when a bound was lost to other workers
+    /// eight times in a row. The claim is the caller's to release, in the gauges
     /// and by [`View::on_release`].
     pub fn pick(&mut self, ask: &Ask, gauges: &mut dyn Gauges, rng: &mut Rng) -> Order {
-        self.balancer.pick(&mut self.view, ask, gauges, rng)
+        let order = self.balancer.pick(&mut self.view, ask, gauges, rng);
+        match self.view.has_bounds() {
+            true => bounds::keep(&mut self.view, order, ask, gauges, rng),
+            false => order,
+        }
     }
 
     /// Changes what `endpoint` weighs, from the next decision on, and which share of the traffic that its

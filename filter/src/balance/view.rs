@@ -19,6 +19,8 @@ pub struct View {
     /// The numbers of those with a weight, ascending.
     candidates: Vec<u32>,
     total_pull: u64,
+    /// How many endpoints have a bound.
+    bounded: usize,
     first_byte: Mean,
 }
 
@@ -38,6 +40,7 @@ impl View {
             endpoints,
             candidates,
             total_pull,
+            bounded: 0,
             first_byte: Mean::default(),
         }
     }
@@ -83,6 +86,37 @@ impl View {
             .is_some_and(|e| draw < e.share.thousandths())
     }
 
+    /// Bounds the requests in flight at `endpoint`, or lifts its bound.
+    pub fn set_bound(&mut self, endpoint: usize, bound: Option<u32>) {
+        let Some(endpoint) = self.endpoints.get_mut(endpoint) else {
+            return;
+        };
+        let was = endpoint.bound != Endpoint::UNBOUNDED;
+        endpoint.bound = bound.unwrap_or(Endpoint::UNBOUNDED);
+        let is = endpoint.bound != Endpoint::UNBOUNDED;
+        self.bounded = self
+            .bounded
+            .saturating_add(is.into())
+            .saturating_sub(was.into());
+    }
+
+    /// The most requests in flight that `endpoint` is trusted with; `None` without a bound.
+    pub fn bound(&self, endpoint: usize) -> Option<u32> {
+        let bound = self.endpoints.get(endpoint)?.bound;
+        (bound != Endpoint::UNBOUNDED).then_some(bound)
+    }
+
+    /// Whether one more request is within the bound of `endpoint`, as far as this worker knows.
+    pub fn has_room(&self, endpoint: usize) -> bool {
+        let endpoint = self.endpoints.get(endpoint);
+        endpoint.is_some_and(|endpoint| endpoint.in_flight < endpoint.bound)
+    }
+
+    /// Whether any endpoint has a bound.
+    pub(super) fn has_bounds(&self) -> bool {
+        self.bounded > 0
+    }
+
     /// Requests in flight at `endpoint`, as far as this worker knows.
     pub fn in_flight(&self, endpoint: usize) -> u64 {
         self.endpoints
@@ -111,7 +145,7 @@ impl View {
         }
     }
 
-    /// The first byte of a good answer came from `endpoint`, `first_byte` after the request was sent.
+    /// A good answer from `endpoint` began, `first_byte` after the request was sent.
     ///
     /// Never for a failure, however fast: that is [`View::on_failure`].
     pub fn on_first_byte(&mut self, endpoint: usize, first_byte: Duration, now: Instant) {

@@ -81,4 +81,8 @@ impl Gauges for Counts {
         self.counts[endpoint] += u64::from(room);
         room
     }
+
+    fn release(&mut self, endpoint: usize) {
+        self.counts[endpoint] -= 1;
+    }
 }

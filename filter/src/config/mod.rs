@@ -6,6 +6,7 @@
 //! configuration show up in a request.
 
 mod bearer;
+mod check;
 mod identity;
 mod parse;
 mod quota;
@@ -17,6 +18,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use bearer::{Introspection, Issuer, Service, SignatureAlgorithm};
+pub use check::{Check, CheckAnswer};
 pub use identity::{Addresses, Identity, Keys, Signatures, SigningKey};
 pub use parse::Error;
 pub use quota::{Budget, EngineProtocol, KeyPart, OnError, Quota, QuotaEngine};
@@ -82,6 +84,8 @@ pub struct Pool {
     pub check: Option<Check>,
     /// When an endpoint is left out for what it answers; never where this is `None`.
     pub breaker: Option<Breaker>,
+    /// Of a hundred endpoints, the most that the breaker keeps out; below 100, one always stays.
+    pub max_ejected_percent: u8,
     /// How long an endpoint that comes back is ramped up.
     pub ramp: Duration,
     /// How weights follow load; they stay as they are written where this is `None`.
@@ -99,23 +103,6 @@ pub struct Endpoint {
     pub weight: Weight,
     /// Where it stands.
     pub zone: Option<String>,
-}
-
-/// Asking endpoints how they are.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Check {
-    /// The path of the GET.
-    pub path: String,
-    /// The status that passes; `None` for any of 200 to 299.
-    pub status: Option<u16>,
-    /// How often.
-    pub interval: Duration,
-    /// How long an answer may take.
-    pub timeout: Duration,
-    /// Failures in a row that leave an endpoint out.
-    pub unhealthy_after: u8,
-    /// Passes in a row that bring it back.
-    pub healthy_after: u8,
 }
 
 /// When an endpoint is left out for what it answers.
@@ -148,8 +135,19 @@ pub enum Breaker {
 pub struct Load {
     /// How often they are computed.
     pub interval: Duration,
-    /// Where an endpoint's Prometheus text is, where it is read.
-    pub metrics_path: Option<String>,
+    /// Where endpoints' Prometheus text is, where it is read.
+    pub metrics: Option<MetricsPage>,
+}
+
+/// Where endpoints' Prometheus text is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct MetricsPage {
+    /// The path of the GET.
+    pub path: String,
+    /// The port at the endpoint's address; the endpoint's own if `None`.
+    pub port: Option<u16>,
+    /// The proxy's cluster that holds the addresses asked.
+    pub cluster: String,
 }
 
 /// How an endpoint is chosen.

@@ -222,7 +222,7 @@ impl Json {
     }
 
     #[cold]
-    fn is_not(&self, expected: fmt::Arguments<'_>) -> Error {
+    pub(super) fn is_not(&self, expected: fmt::Arguments<'_>) -> Error {
         Error::new(format!("is {self}; give {expected}"))
     }
 }

@@ -6,12 +6,14 @@
 //! editor shows.
 
 mod bearer;
+mod check;
 mod identity;
 mod quota;
 
 use super::read::{Names, choices, objects};
 
 pub use bearer::{Introspection, Jwt, SignatureAlgorithm};
+pub use check::{Check, Status, Statuses};
 pub use identity::{
     Addresses, Anonymous, Identity, JwtAuthn, Keys, KeysOfTenant, Signatures, SigningKey,
 };
@@ -79,25 +81,7 @@ objects! {
         pub ramp: Option<String>,
     }
 
-    /// Asking each endpoint how it is: a GET, once per interval by the whole proxy.
-    pub struct Check {
-        /// `false` asks nobody; `true` if absent.
-        pub enabled: Option<bool>,
-        /// Where; `/health` if absent.
-        pub path: Option<String>,
-        /// The status that passes: 100 to 599; any of 200 to 299 if absent.
-        pub status: Option<u16>,
-        /// How often: `1s` to `1h`; `10s` if absent.
-        pub interval: Option<String>,
-        /// How long an answer may take: `10ms` to the interval; `2s`, or the interval if that is shorter, if absent.
-        pub timeout: Option<String>,
-        /// How many failures in a row leave an endpoint out: 1 to 100; 3 if absent.
-        pub unhealthy_after: Option<u8>,
-        /// How many passes in a row bring it back: 1 to 100; 2 if absent.
-        pub healthy_after: Option<u8>,
-    }
-
-    /// Leaving out an endpoint whose answers are bad: not connected, reset, timed out, or a status of 500 and above but 503.
+    /// Leaving out an endpoint whose answers are bad: not connected, reset, timed out, or a status of 500 and above but 503 and 529.
     pub struct Breaker {
         /// `false` leaves nobody out; `true` if absent.
         pub enabled: Option<bool>,
@@ -111,7 +95,9 @@ objects! {
         pub failures_in_a_row: Option<u16>,
         /// How long nothing is sent, before one request probes: `1s` to `1h`; `30s` if absent.
         pub open: Option<String>,
-        /// As nginx has it: so many failures within `fail_timeout` leave the endpoint out for as long: 1 to 1000. In place of all but `enabled`.
+        /// The most of a pool that is left out, in percent of its endpoints: 0 to 100; 50 if absent. Below 100 one always stays.
+        pub max_ejected_percent: Option<u8>,
+        /// As nginx has it: so many failures within `fail_timeout` leave the endpoint out for as long: 1 to 1000. In place of all but `enabled` and `max_ejected_percent`.
         pub max_fails: Option<u16>,
         /// For `max_fails`: `1s` to `1h`; `10s` if absent.
         pub fail_timeout: Option<String>,
@@ -125,6 +111,10 @@ objects! {
         pub interval: Option<String>,
         /// Where an endpoint's Prometheus text is, to be read once per interval; not read if absent.
         pub metrics_path: Option<String>,
+        /// The port of the endpoints' addresses at which that text is served, 1 to 65535, like 9400 for DCGM's exporter; the endpoint's own if absent. Needs `metrics_cluster`.
+        pub metrics_port: Option<u16>,
+        /// The proxy's cluster that holds the addresses the text is read from; the pool's if absent.
+        pub metrics_cluster: Option<String>,
     }
 
     /// How an endpoint of a pool is chosen.
@@ -223,8 +213,10 @@ choices! {
         RefusedStream = "refused_stream",
         /// The connection broke, or time ran out, before the answer began.
         Reset = "reset",
-        /// The answer is a status of 500 and above.
+        /// The answer is a status of 500, 501, 502 or 504.
         ServerError = "server_error",
+        /// The answer is 503 or 529: the endpoint has too much to do.
+        Overloaded = "overloaded",
         /// The answer is 429.
         TooManyRequests = "too_many_requests",
     }

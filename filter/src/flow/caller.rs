@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use crate::config::{Config, Identity};
+use crate::health;
 use crate::identity::{self, Denial, Outcome, address, bearer};
 use crate::ports::Host;
 use crate::values::headers::Headers;
@@ -144,6 +145,39 @@ pub(super) fn settle(caller: &Caller, config: &Identity, body: &[u8]) -> Result<
         return settled.map_err(|fault| Refusal::denied(fault.denial(config)));
     }
     Ok(())
+}
+
+/// The caller of a request as far as its headers tell, for the judgement of endpoints: the tenant, or the
+/// address that trusted proxies vouch for. Else [`of`] asks the host, where it has to be known.
+pub(super) fn known(
+    tenant: Option<&str>,
+    config: &Identity,
+    headers: &Headers,
+) -> Option<health::Caller> {
+    match tenant {
+        Some(tenant) => Some(health::Caller::of(tenant.as_bytes())),
+        None => address::forwarded_for(headers, config.trusted_hops).map(by_address),
+    }
+}
+
+/// The caller of the stream that is at work: the known one, or its connection's address.
+pub(super) fn of(known: Option<health::Caller>, host: &mut dyn Host) -> health::Caller {
+    known.unwrap_or_else(|| {
+        let told = host.property("source\0address");
+        let address = told.and_then(|told| address::of_connection(&told));
+        address.map(by_address).unwrap_or_default()
+    })
+}
+
+/// IPv6 clients are told apart by their /64, which one of them has to itself.
+fn by_address(address: IpAddr) -> health::Caller {
+    match address {
+        IpAddr::V4(address) => health::Caller::of(&address.octets()),
+        IpAddr::V6(address) => {
+            let [network @ .., _, _, _, _, _, _, _, _] = address.octets();
+            health::Caller::of(&network)
+        }
+    }
 }
 
 /// Makes what workers share of callers.

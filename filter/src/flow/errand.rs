@@ -6,10 +6,11 @@
 //! of bearer tokens, and when, is [`super::bearers`]'.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::balance::View;
-use crate::config::{Check, EngineProtocol, Introspection, Issuer, Pool, QuotaEngine, Service};
+use crate::config::{EngineProtocol, Introspection, Issuer, Pool, QuotaEngine, Service};
 use crate::identity::bearer::{self, Digest};
 use crate::values::clock::Instant;
 use crate::values::murmur3::murmur3_32;
@@ -153,6 +154,17 @@ pub(super) struct Rounds {
     metrics: Vec<Option<u64>>,
 }
 
+/// What is asked of each endpoint of a pool, and how often.
+struct Question<'a> {
+    what: What,
+    cluster: &'a str,
+    path: &'a str,
+    /// The port, where it is not the endpoint's.
+    port: Option<u16>,
+    every: Duration,
+    timeout: Duration,
+}
+
 /// How long an exposition may take: it is wanted for a refresh every few seconds.
 const METRICS_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -166,46 +178,53 @@ impl Rounds {
         now: Instant,
         errands: &mut Vec<Errand>,
     ) {
-        let mut ask = |turns: &mut Vec<Option<u64>>, what, path: &str, every, timeout| {
+        let mut ask = |turns: &mut Vec<Option<u64>>, question: &Question<'_>| {
             turns.resize(view.len(), None);
             for (endpoint, turn) in turns.iter_mut().enumerate() {
                 let address = view.address(endpoint).unwrap_or_default();
-                let this = Some(turn_at(address, every, now));
+                let this = Some(turn_at(address, question.every, now));
                 if turn.is_some() && *turn != this {
+                    let its = config.endpoints.get(endpoint);
+                    let exporter = its
+                        .zip(question.port)
+                        .map(|(its, port)| with_port(its.address, port));
                     errands.push(Errand {
                         about: About::Endpoint {
                             pool,
                             endpoint,
-                            what,
+                            what: question.what,
                         },
-                        cluster: config.cluster.clone(),
-                        headers: headers(path, address),
+                        cluster: question.cluster.to_owned(),
+                        headers: headers(question.path, exporter.as_deref().unwrap_or(address)),
                         body: Vec::new(),
-                        timeout,
+                        timeout: question.timeout,
                     });
                 }
                 *turn = this;
             }
         };
-        if let Some(Check {
-            path,
-            interval,
-            timeout,
-            ..
-        }) = &config.check
-        {
-            ask(&mut self.checks, What::Check, path, *interval, *timeout);
+        if let Some(check) = &config.check {
+            let question = Question {
+                what: What::Check,
+                cluster: &config.cluster,
+                path: &check.path,
+                port: None,
+                every: check.interval,
+                timeout: check.timeout,
+            };
+            ask(&mut self.checks, &question);
         }
         let load = config.load.as_ref();
-        if let Some((load, path)) = load.and_then(|load| Some((load, load.metrics_path.as_ref()?)))
-        {
-            ask(
-                &mut self.metrics,
-                What::Metrics,
-                path,
-                load.interval,
-                METRICS_TIMEOUT,
-            );
+        if let Some((load, page)) = load.and_then(|load| Some((load, load.metrics.as_ref()?))) {
+            let question = Question {
+                what: What::Metrics,
+                cluster: &page.cluster,
+                path: &page.path,
+                port: page.port,
+                every: load.interval,
+                timeout: METRICS_TIMEOUT,
+            };
+            ask(&mut self.metrics, &question);
         }
     }
 
@@ -214,6 +233,12 @@ impl Rounds {
         self.checks.clear();
         self.metrics.clear();
     }
+}
+
+/// The endpoint's address with another port: an exporter beside the server.
+fn with_port(mut address: SocketAddr, port: u16) -> String {
+    address.set_port(port);
+    address.to_string()
 }
 
 /// The number of the turn of `address` that `now` lies in.

@@ -65,11 +65,13 @@ pub(super) fn forward(
 
 /// Tells the proxy when to try the next endpoint of the order, and not to go on once it is used up.
 fn retries(retry: &Retry, order: &Order, streams: bool, headers: &mut Vec<(&'static str, String)>) {
-    let on = retry.on.iter().map(|on| envoys_name(*on));
-    headers.push((RETRY_ON, list(on)));
+    let statuses = list(retry.on.iter().filter_map(|on| statuses(*on)));
+    let listed = (!statuses.is_empty()).then_some("retriable-status-codes");
+    let on = retry.on.iter().filter_map(|on| reason(*on));
+    headers.push((RETRY_ON, list(on.chain(listed))));
     headers.push((MAX_RETRIES, order.len().saturating_sub(1).to_string()));
-    if retry.on.contains(&RetryOn::TooManyRequests) {
-        headers.push((RETRIABLE_STATUS, "429".to_owned()));
+    if listed.is_some() {
+        headers.push((RETRIABLE_STATUS, statuses));
     }
     let patience = if streams {
         retry.first_byte
@@ -93,12 +95,22 @@ fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
     list
 }
 
-fn envoys_name(on: RetryOn) -> &'static str {
+/// Envoy's name for what brings no status.
+fn reason(on: RetryOn) -> Option<&'static str> {
     match on {
-        RetryOn::ConnectFailure => "connect-failure",
-        RetryOn::RefusedStream => "refused-stream",
-        RetryOn::Reset => "reset",
-        RetryOn::ServerError => "5xx",
-        RetryOn::TooManyRequests => "retriable-status-codes",
+        RetryOn::ConnectFailure => Some("connect-failure"),
+        RetryOn::RefusedStream => Some("refused-stream"),
+        RetryOn::Reset => Some("reset"),
+        RetryOn::ServerError | RetryOn::Overloaded | RetryOn::TooManyRequests => None,
+    }
+}
+
+/// Statuses by number: what Envoy calls `5xx` has 503 in it.
+fn statuses(on: RetryOn) -> Option<&'static str> {
+    match on {
+        RetryOn::ServerError => Some("500,501,502,504"),
+        RetryOn::Overloaded => Some("503,529"),
+        RetryOn::TooManyRequests => Some("429"),
+        RetryOn::ConnectFailure | RetryOn::RefusedStream | RetryOn::Reset => None,
     }
 }

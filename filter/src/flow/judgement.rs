@@ -1,7 +1,7 @@
 //! What a response says of the endpoints that were tried: how they stand, how loaded they are, who carried it.
 
-use std::time::Duration;
-
+use crate::config::{Retry, RetryOn};
+use crate::health::{Proof, retry_after};
 use crate::load::{orca, weight};
 use crate::ports::Host;
 use crate::values::headers::Headers;
@@ -12,18 +12,34 @@ use super::stream::Placed;
 use super::watch::{Seen, Verdict};
 
 /// What a response's beginning says of the endpoint; `None` where only its end can tell.
-pub(super) fn verdict(start: &ResponseStart<'_>) -> Option<Verdict> {
+///
+/// A request that has failed at more than one endpoint says nothing of any of them: it may be the
+/// request that is at fault. No connection is a failure all the same, as nothing was looked at.
+pub(super) fn verdict(start: &ResponseStart<'_>, host: &mut dyn Host) -> Option<Verdict> {
+    let bad = |proof| Some(Verdict::Bad(proof, start.status));
     match (start.origin, start.status) {
-        (Origin::Endpoint, 429 | 503) => Some(Verdict::Overloaded(retry_after(start.headers))),
-        (Origin::Endpoint, ..500) | (Origin::Proxy, _) => None,
-        (Origin::Endpoint | Origin::ForEndpoint, _) => Some(Verdict::Bad),
+        (Origin::Proxy, _) => None,
+        (Origin::Unreached, _) => Some(Verdict::Bad(Proof::Unreached, 0)),
+        (Origin::Endpoint, 429) => {
+            Some(Verdict::Limited(retry_after(start.headers, || host.wall())))
+        }
+        (Origin::Endpoint, status) if is_overload(status) => {
+            Some(Verdict::Overloaded(retry_after(start.headers, || {
+                host.wall()
+            })))
+        }
+        (Origin::Endpoint, ..500) => None,
+        (_, _) if start.attempts > 1 => Some(Verdict::Nothing),
+        (Origin::Reset, _) => Some(Verdict::Bad(Proof::Unreached, 0)),
+        (Origin::Endpoint, _) => bad(Proof::Unopposed),
+        (Origin::TimedOut, _) => Some(Verdict::Bad(Proof::Unopposed, 0)),
     }
 }
 
-/// `Retry-After` in seconds. One that names a date is as good as none: it would take the wall clock to read it.
-fn retry_after(headers: &Headers) -> Option<Duration> {
-    let seconds = headers.first_str("retry-after")?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+/// Whether an endpoint that answers so has, or may have, too much to do. 529 is what Anthropic's API
+/// answers then.
+pub(super) fn is_overload(status: u16) -> bool {
+    matches!(status, 429 | 503 | 529)
 }
 
 /// Lets the endpoint that carries a request be judged by it, once.
@@ -37,19 +53,29 @@ pub(super) fn judge(
         return;
     }
     let now = host.now();
-    if verdict == Verdict::Bad {
-        pool.endpoints.view_mut().on_failure(placed.carrier, now);
+    if matches!(verdict, Verdict::Overloaded(_) | Verdict::Limited(_)) {
+        // What it carries decides what it is trusted with.
+        pool.sync_endpoint(placed.carrier, host);
     }
-    let seen = Seen {
-        verdict,
-        probe: placed.probe.take(),
-        sent: placed.sent,
-    };
+    let seen = placed.seen(verdict);
     pool.watch
         .judge(placed.carrier, seen, &mut pool.endpoints, now, host);
 }
 
-/// A probe passes with its answer's first byte: answers may take longer than a probe is waited for, and an
+impl Placed {
+    /// What it shows of an endpoint; the first of which was probed, if any was.
+    fn seen(&mut self, verdict: Verdict) -> Seen {
+        Seen {
+            verdict,
+            probe: self.probe.take(),
+            sent: self.sent,
+            caller: self.caller,
+            in_flight: self.in_flight,
+        }
+    }
+}
+
+/// A probe passes when its answer begins: answers may take longer than a probe is waited for, and an
 /// endpoint that gives no others would never be back. How the answer ends is judged like any other's.
 pub(super) fn pass_probe(placed: &mut Placed, pool: &mut PoolState, host: &mut dyn Host) {
     if placed.probe.is_some() {
@@ -85,35 +111,33 @@ pub(super) fn read_load(
     }
 }
 
-/// Moves the request in the in-flight counts to the endpoint that answered, and charges those that were
-/// tried before it: a proxy retries behind the filter's back and tells only how often.
+/// Moves the request in the in-flight counts to the endpoint that answered, and judges those that were
+/// tried before it. A proxy retries behind the filter's back and tells only how often: what it
+/// retried upon is known as far as the rule asks for it.
 pub(super) fn follow_retries(
     placed: &mut Placed,
     pool: &mut PoolState,
-    attempts: u32,
+    start: &ResponseStart<'_>,
+    retry: Option<&Retry>,
     host: &mut dyn Host,
 ) {
-    let failed = (attempts as usize).saturating_sub(1);
+    let failed = (start.attempts as usize).saturating_sub(1);
     if failed == 0 {
         return;
     }
-    pool.meters.retries.add(attempts.saturating_sub(1));
+    pool.meters.retries.add(start.attempts.saturating_sub(1));
     // What the first endpoints cost is not the last one's slowness, and how much it was nobody tells.
     placed.retried = true;
     let now = host.now();
-    for endpoint in placed.order.iter().take(failed) {
+    let verdict = hidden(start, retry);
+    let order = placed.order;
+    for endpoint in order.iter().take(failed) {
         // The probe, if there is one, is the first.
-        let probe = placed.probe.take();
-        pool.endpoints.view_mut().on_failure(endpoint, now);
+        let seen = placed.seen(verdict);
         let endpoints = &mut pool.endpoints;
-        let seen = Seen {
-            verdict: Verdict::Bad,
-            probe,
-            sent: placed.sent,
-        };
         pool.watch.judge(endpoint, seen, endpoints, now, host);
     }
-    let answered = placed.order.iter().nth(failed);
+    let answered = order.iter().nth(failed);
     match answered.filter(|carrier| *carrier != placed.carrier) {
         Some(carrier) => {
             pool.endpoints.view_mut().on_claim(carrier);
@@ -122,8 +146,23 @@ pub(super) fn follow_retries(
             pool.endpoints.view_mut().on_release(placed.carrier);
             pool.meters.leave(placed.carrier, placed.waiting, host);
             placed.carrier = carrier;
+            placed.in_flight = pool.in_flight(carrier);
         }
         // The list was used up and the proxy went on by itself: whom it found nobody tells.
         None => placed.judged = true,
+    }
+}
+
+/// What an attempt says of its endpoint that the proxy retried without telling why.
+fn hidden(start: &ResponseStart<'_>, retry: Option<&Retry>) -> Verdict {
+    let served = start.origin == Origin::Endpoint && start.status < 400;
+    let may_be = |on| retry.is_some_and(|retry| retry.on.contains(&on));
+    match served {
+        // It failed at the next endpoint, too, or nobody knows what it is worth.
+        false => Verdict::Nothing,
+        // Rather too little to do for an endpoint that fails than a pool tripped by its load.
+        true if may_be(RetryOn::Overloaded) => Verdict::Overloaded(None),
+        true if may_be(RetryOn::TooManyRequests) => Verdict::Limited(None),
+        true => Verdict::Bad(Proof::ServedElsewhere, 0),
     }
 }

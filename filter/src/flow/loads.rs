@@ -92,7 +92,7 @@ impl Loads {
         }
     }
 
-    /// A good answer's first byte has come from `endpoint`.
+    /// A good answer from `endpoint` has begun.
     pub fn on_first_byte(&mut self, endpoint: usize, first_byte: Duration) {
         if let Some(seen) = self.endpoints.get_mut(endpoint) {
             seen.learned.on_first_byte(first_byte);

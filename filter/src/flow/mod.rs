@@ -1,15 +1,18 @@
 //! The order of decisions: one request runs straight through this floor.
 //!
 //! headers -> the client's copies of our headers removed -> identity -> (body complete) request facts ->
-//! rule -> pools -> endpoint -> verdict. Response: status -> who answered -> first byte -> usage -> end, and
+//! rule -> pools -> endpoint -> verdict. Response: status -> who answered -> beginning -> usage -> end, and
 //! the endpoint is judged. Tick: what the others agreed on; the leader's audit, weights and errands.
 //!
 //! A flow asks its proxy for nothing but the time, meters and what workers share ([`crate::ports`]); what it wants
 //! done it returns as a [`Verdict`] or an [`Errand`], and the floor above carries it out. That keeps every
 //! decision testable without a proxy.
 
+mod announce;
+mod attempts;
 mod audit;
 mod bearers;
+mod begin;
 mod caller;
 mod counter;
 #[cfg(feature = "identity")]
@@ -22,6 +25,7 @@ mod keys;
 mod lease;
 mod loads;
 mod member;
+mod overdue;
 mod place;
 mod pool;
 mod quota;
@@ -29,6 +33,8 @@ mod refusal;
 mod request;
 mod response;
 mod stream;
+mod suspects;
+mod unplaced;
 mod verdict;
 mod waiting;
 mod watch;

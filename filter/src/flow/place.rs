@@ -1,11 +1,11 @@
 //! The decision: from a complete request to an endpoint, or to a refusal.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use crate::answer::UsageReader;
 use crate::balance::{Ask, Order};
 use crate::config::{Config, HashKey, ModelId, PoolId, Readers, RouteId, WhenNoneIsFit};
+use crate::health::Caller;
 use crate::identity;
 use crate::ports::Host;
 use crate::report::decision::DroppedBy;
@@ -21,7 +21,8 @@ use super::forward::forward;
 use super::pool::PoolGauges;
 use super::quota::{self, EngineAnswer, Reservation, Unreserved, Wanted};
 use super::request::{Asked, Asking, Kind};
-use super::stream::{Learning, Placed};
+use super::stream::{Beginning, Learning, Placed};
+use super::unplaced::{Need, nowhere};
 use super::verdict::{Refusal, Verdict};
 use super::{Stream, Worker};
 
@@ -50,6 +51,7 @@ pub(super) struct Choice {
     /// The model as asked for and as sent, where they are known.
     models: [Option<ModelId>; 2],
     input: Option<Tokens>,
+    caller: Option<Caller>,
     /// What limits it has taken from.
     pub(super) reserved: Option<Box<Reservation>>,
     sent: Instant,
@@ -80,7 +82,9 @@ impl Stream {
             Ok(choice) => {
                 let withheld = caller::withheld(&asked.caller, &worker.config, &asked.headers);
                 let (forward, asks) = forward(worker, &choice, withheld, body, facts.as_ref());
-                self.placed = Some(placed(worker, choice, facts.as_ref(), asks, host));
+                let mut placed = placed(worker, choice, facts.as_ref(), asks, host);
+                placed.connects = asked.connects;
+                self.placed = Some(placed);
                 Verdict::Forward(forward)
             }
             Err(Unreserved::Refused(refusal)) => worker.refuse(refusal, host),
@@ -214,6 +218,8 @@ fn choose(
         match route::fit(&config, pool, model, need) {
             Err(Unfit::Model) => dropped.push((pool, DroppedBy::Model)),
             Err(Unfit::Window(_)) => dropped.push((pool, DroppedBy::Window)),
+            // Endpoints that are tripped and spared serve where no other pool does.
+            Ok(()) if is_spared_only(worker, pool) => dropped.push((pool, DroppedBy::Endpoints)),
             Ok(()) => match pick(worker, &config, pool, subject, (route.attempts, now), host) {
                 None => dropped.push((pool, DroppedBy::Endpoints)),
                 Some(found) => {
@@ -221,6 +227,19 @@ fn choose(
                     break;
                 }
             },
+        }
+    }
+    if chosen.is_none() {
+        let spared = |(pool, by): &(PoolId, DroppedBy)| {
+            *by == DroppedBy::Endpoints && is_spared_only(worker, *pool)
+        };
+        let spared = dropped.iter().position(spared);
+        if let Some((at, pool)) = spared.and_then(|at| Some((at, dropped.get(at)?.0))) {
+            let found = pick(worker, &config, pool, subject, (route.attempts, now), host);
+            chosen = found.map(|found| (pool, found));
+            if chosen.is_some() {
+                dropped.remove(at);
+            }
         }
     }
     if chosen.is_none() && route.when_none_is_fit == WhenNoneIsFit::Panic {
@@ -234,8 +253,13 @@ fn choose(
     }
     let Some((pool, (order, probe))) = chosen else {
         quota::abandon(worker, reserved, host);
-        let retry_after = next_chance(worker, &dropped, now);
-        let refusal = nowhere(&config, &dropped, model, input, output, retry_after);
+        let need = Need {
+            model,
+            input,
+            output,
+            shown: may_see_decisions(&config, subject.tenant),
+        };
+        let refusal = nowhere(worker, &dropped, &need, now);
         return Err(refusal.into());
     };
     Ok(Choice {
@@ -247,9 +271,16 @@ fn choose(
         alias: alias.map(str::to_owned),
         models: [asked_model, sent_model],
         input,
+        caller: caller::known(subject.tenant, &config.identity, subject.headers),
         reserved,
         sent: now,
     })
+}
+
+/// Whether all that takes traffic in a pool is tripped.
+fn is_spared_only(worker: &Worker, pool: PoolId) -> bool {
+    let pool = worker.pools.get(pool.0);
+    pool.is_some_and(|pool| pool.watch.is_spared_only())
 }
 
 /// The endpoints of `pool` to try, the first of them claimed, and the probe's token if it is one; `None`
@@ -295,42 +326,6 @@ fn any(worker: &mut Worker, id: PoolId, attempts: usize, host: &mut dyn Host) ->
     Some(order)
 }
 
-/// Seconds until one of the endpoints may be fit that kept the request out.
-fn next_chance(worker: &Worker, dropped: &[(PoolId, DroppedBy)], now: Instant) -> Option<u32> {
-    let without = dropped.iter().filter(|(_, by)| *by == DroppedBy::Endpoints);
-    let pools = without.filter_map(|(id, _)| worker.pools.get(id.0));
-    let next = pools.filter_map(|pool| pool.watch.next_chance()).min()?;
-    // Whole seconds, rounded up: who comes sooner comes in vain.
-    let wait = next
-        .since(now)
-        .saturating_add(Duration::from_nanos(999_999_999));
-    Some(u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).max(1))
-}
-
-/// Why none of the rule's pools could take the request: the cure decides which reason is told.
-fn nowhere(
-    config: &Config,
-    dropped: &[(PoolId, DroppedBy)],
-    model: Option<&str>,
-    input: Option<Tokens>,
-    output: Option<Tokens>,
-    retry_after: Option<u32>,
-) -> Refusal {
-    if dropped.iter().any(|(_, by)| *by == DroppedBy::Endpoints) {
-        return Refusal::no_endpoint(retry_after);
-    }
-    let too_small = dropped.iter().filter(|(_, by)| *by == DroppedBy::Window);
-    let largest = too_small
-        .filter_map(|(id, _)| config.pool(*id)?.context_window)
-        .max();
-    match (largest, input, model) {
-        (Some(largest), Some(input), _) => Refusal::too_long(input, output, largest),
-        (_, _, Some(model)) => Refusal::no_model(model),
-        // Not met: a request without a model, and so without a prompt, fits every pool.
-        (_, _, None) => Refusal::no_route(),
-    }
-}
-
 /// What is kept of the decision until the response has ended; `asks` tells whether usage is asked for on the
 /// caller's behalf.
 fn placed(
@@ -353,6 +348,11 @@ fn placed(
         waiting,
         probe: choice.probe,
         judged: false,
+        in_flight: worker
+            .pools
+            .get(choice.pool.0)
+            .map_or(0, |pool| pool.in_flight(carrier)),
+        caller: choice.caller,
         order: choice.order,
         sent: choice.sent,
         retried: false,
@@ -363,9 +363,10 @@ fn placed(
         reserved: choice.reserved,
         unasked_usage: asks,
         relay: None,
+        connects: false,
         learning: facts.and_then(|facts| learning(worker, facts, choice.models)),
         status: None,
-        begun: false,
+        beginning: Beginning::default(),
         complete: false,
     }
 }

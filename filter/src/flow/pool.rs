@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::balance::{self, Gauges};
-use crate::config::{Algorithm, Pool};
+use crate::config::{Algorithm, CheckAnswer, Pool};
+use crate::health::Check;
 use crate::load::prometheus;
 use crate::ports::{Host, Kind, Meter};
 use crate::report::metrics::{self, StatusClass};
@@ -26,6 +27,9 @@ pub(super) struct PoolState {
     pub(super) loads: Loads,
     pub(super) audit: Audit,
     pub(super) rounds: Rounds,
+    /// Whether the log has been told that the check's path is not served: one line says it of all
+    /// endpoints, and every check would repeat it.
+    warned: bool,
 }
 
 /// A pool's meters. Each may be missing, where the host refused to define it.
@@ -77,6 +81,7 @@ impl PoolState {
             loads: Loads::new(pool, &addresses, changes, host),
             audit: Audit::default(),
             rounds: Rounds::default(),
+            warned: false,
         }
     }
 
@@ -85,7 +90,7 @@ impl PoolState {
         self.watch.refresh(host);
         for (endpoint, weight) in self.loads.weights(host) {
             self.watch
-                .set_weight(endpoint, weight, &mut self.endpoints, now);
+                .set_weight(endpoint, weight, &mut self.endpoints, now, host);
         }
     }
 
@@ -100,13 +105,13 @@ impl PoolState {
     ) {
         match what {
             What::Check => {
-                let good = |status| match config.check.as_ref().and_then(|check| check.status) {
-                    Some(wanted) => status == wanted,
-                    None => (200..300).contains(&status),
+                let passed = reply.is_some_and(|reply| self.passes(config, endpoint, reply.status));
+                let check = Check {
+                    passed,
+                    status: reply.map_or(0, |reply| reply.status),
                 };
-                let passed = reply.is_some_and(|reply| good(reply.status));
                 self.watch
-                    .checked(endpoint, passed, &mut self.endpoints, now, host);
+                    .checked(endpoint, check, &mut self.endpoints, now, host);
             }
             What::Metrics => {
                 if let Some(reply) = reply.filter(|reply| reply.status == 200) {
@@ -117,12 +122,40 @@ impl PoolState {
         }
     }
 
+    /// Whether a check that was answered `status` passes.
+    fn passes(&mut self, config: &Pool, endpoint: usize, status: u16) -> bool {
+        let Some(check) = &config.check else {
+            return false;
+        };
+        let answer = check.judge(status);
+        if answer == CheckAnswer::NotServed && !std::mem::replace(&mut self.warned, true) {
+            let (pool, path) = (&config.name, &check.path);
+            let address = self.endpoints.view().address(endpoint).unwrap_or_default();
+            log::warn!(
+                "pool {pool}: GET {path} answered {status} at {address}: the server lives; set health.check.path to a path that it serves"
+            );
+        }
+        answer != CheckAnswer::Fails
+    }
+
+    /// Requests in flight at `endpoint`, as far as this worker knows.
+    pub(super) fn in_flight(&self, endpoint: usize) -> u32 {
+        let carried = self.endpoints.view().in_flight(endpoint);
+        u32::try_from(carried).unwrap_or(u32::MAX)
+    }
+
     /// Takes the other workers' in-flight counts into this worker's view.
     pub(super) fn sync_in_flight(&mut self, host: &mut dyn Host) {
-        for (endpoint, meters) in self.meters.endpoints.iter().enumerate() {
-            if let Some(exact) = meters.in_flight.and_then(|meter| host.read(meter)) {
-                self.endpoints.view_mut().sync_in_flight(endpoint, exact);
-            }
+        for endpoint in 0..self.meters.endpoints.len() {
+            self.sync_endpoint(endpoint, host);
+        }
+    }
+
+    /// The same for one endpoint.
+    pub(super) fn sync_endpoint(&mut self, endpoint: usize, host: &mut dyn Host) {
+        let meter = self.meters.in_flight(endpoint);
+        if let Some(exact) = meter.and_then(|meter| host.read(meter)) {
+            self.endpoints.view_mut().sync_in_flight(endpoint, exact);
         }
     }
 }
@@ -287,6 +320,10 @@ impl Gauges for PoolGauges<'_> {
             self.meters.release(endpoint, self.host);
         }
         fits
+    }
+
+    fn release(&mut self, endpoint: usize) {
+        self.meters.release(endpoint, self.host);
     }
 }
 

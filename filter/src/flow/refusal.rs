@@ -11,6 +11,8 @@ use crate::quota::seconds;
 use crate::request;
 use crate::values::units::Tokens;
 
+use super::watch::Absent;
+
 /// An answer instead of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -94,10 +96,19 @@ impl Refusal {
     }
 
     /// Pools would do, but none has an endpoint.
-    pub(super) fn no_endpoint(retry_after: Option<u32>) -> Refusal {
-        let message = "No endpoint can take the request at the moment; try again later.";
+    pub(super) fn no_endpoint(retry_after: Option<u32>, absent: &Absent, shown: bool) -> Refusal {
+        let why = match shown {
+            true => format!(" ({absent})"),
+            false => String::new(),
+        };
+        let message =
+            format!("No endpoint can take the request at the moment{why}; try again later.");
+        let otherwise = match absent.overloaded {
+            0 => NO_ENDPOINT_RETRY,
+            _ => OVERLOADED_RETRY,
+        };
         Refusal {
-            retry_after: Some(retry_after.unwrap_or(NO_ENDPOINT_RETRY)),
+            retry_after: Some(retry_after.unwrap_or(otherwise)),
             ..Refusal::new(503, "no_endpoint", message)
         }
     }
@@ -220,6 +231,9 @@ impl Refusal {
 /// Seconds told to a caller when nothing can take its request and nobody knows when something can: a
 /// change of configuration takes about as long, and so does the next round of health checks.
 const NO_ENDPOINT_RETRY: u32 = 5;
+
+/// The same where endpoints are at their bounds: each answer that ends makes room.
+const OVERLOADED_RETRY: u32 = 1;
 
 #[derive(Serialize)]
 struct Body<'a> {

@@ -21,6 +21,8 @@ pub(super) struct Asked {
     pub(super) kind: Kind,
     pub(super) caller: Caller,
     pub(super) limits: Asking,
+    /// Whether the method is `CONNECT`.
+    pub(super) connects: bool,
     /// Whether the decision needs a body that is still to come.
     pub(super) body_follows: bool,
     /// What its headers take of the VM's memory, once it is held.
@@ -84,11 +86,13 @@ impl Stream {
         let signed = caller.needs_body() && !is_upgrade(&headers);
         let body_follows = (matches!(kind, Kind::Body(_)) || signed) && !end;
         let waits = body_follows || caller.pending.is_some();
+        let connects = is_connect(&headers);
         let asked = Asked {
             headers,
             kind,
             caller,
             limits: Asking::No,
+            connects,
             body_follows,
             held: None,
         };
@@ -233,7 +237,11 @@ fn kind(config: &Config, headers: &Headers) -> Result<Kind, Refusal> {
 }
 
 fn is_upgrade(headers: &Headers) -> bool {
-    headers.first(":method") == Some(b"CONNECT") || headers.first("upgrade").is_some()
+    is_connect(headers) || headers.first("upgrade").is_some()
+}
+
+fn is_connect(headers: &Headers) -> bool {
+    headers.first(":method") == Some(b"CONNECT")
 }
 
 /// Refuses, before any of it has come, a body that cannot be read.

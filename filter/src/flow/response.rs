@@ -2,12 +2,14 @@
 
 use crate::answer::{Form, Relay};
 use crate::config::Config;
+use crate::health::Proof;
 use crate::ports::Host;
 use crate::report::decision::Decision;
 use crate::report::metrics::StatusClass;
 use crate::values::headers::Headers;
 
-use super::judgement::{follow_retries, judge, pass_probe, read_load, verdict};
+use super::begin;
+use super::judgement::{follow_retries, judge, read_load, verdict};
 use super::quota::{self, Answer};
 use super::stream::Placed;
 use super::verdict::DECISION;
@@ -27,13 +29,39 @@ pub struct ResponseStart<'a> {
     pub headers: &'a Headers,
 }
 
+impl ResponseStart<'_> {
+    /// Whether its body comes from the endpoint as it was written there.
+    pub(super) fn is_readable(&self) -> bool {
+        self.origin == Origin::Endpoint && self.headers.first("content-encoding").is_none()
+    }
+
+    /// What its body is, by its `content-type`.
+    pub(super) fn form(&self) -> Option<Form> {
+        Form::of(self.headers.first("content-type").unwrap_or_default())
+    }
+
+    /// Whether it opens a tunnel for a request that asked for one: 101, or 2xx to `CONNECT`.
+    fn opens_tunnel(&self, connects: bool) -> bool {
+        let opens = match self.status {
+            101 => true,
+            200..300 => connects,
+            _ => false,
+        };
+        opens && self.origin == Origin::Endpoint
+    }
+}
+
 /// Who made a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The endpoint.
     Endpoint,
-    /// The proxy, as the last endpoint that it tried gave none.
-    ForEndpoint,
+    /// The proxy, as it got no connection to the last endpoint that it tried.
+    Unreached,
+    /// The proxy, as the last endpoint that it tried reset the request.
+    Reset,
+    /// The proxy, as the last endpoint that it tried took too long.
+    TimedOut,
     /// The proxy, for reasons of its own: it says nothing of an endpoint.
     Proxy,
 }
@@ -72,11 +100,19 @@ impl Stream {
         if placed.unasked_usage || counts {
             placed.relay = relay(&start, placed);
         }
+        placed.beginning.opening = begin::opening(&start);
+        let tunnel = start.opens_tunnel(placed.connects);
         if start.origin != Origin::Proxy {
-            follow_retries(placed, pool, start.attempts, host);
-            if let Some(verdict) = verdict(&start) {
+            let retried = worker.config.route(placed.route).map(|route| &route.retry);
+            follow_retries(placed, pool, &start, retried, host);
+            if let Some(verdict) = verdict(&start, host) {
                 judge(placed, pool, verdict, host);
             }
+        }
+        if tunnel {
+            // Its end says nothing: Envoy tells of none, and a session may be closed by either side.
+            placed.complete = true;
+            judge(placed, pool, Verdict::Good, host);
         }
         if start.origin == Origin::Endpoint {
             read_load(placed.carrier, pool, start.headers, host);
@@ -86,6 +122,10 @@ impl Stream {
             .then(|| decision(&worker.config, placed, start.attempts))
             .flatten();
         let decision = decision.map(|decision| (DECISION, decision));
+        match tunnel {
+            true => self.on_first_byte(worker, host),
+            false => self.await_opening(worker, host),
+        }
         told.into_iter().chain(decision).collect()
     }
 
@@ -96,9 +136,7 @@ impl Stream {
 
     /// Whether the next piece of the response's body is wanted, bytes and all.
     pub fn wants_response_body(&self) -> bool {
-        self.placed
-            .as_ref()
-            .is_some_and(|placed| placed.learning.is_some() || placed.relay.is_some())
+        self.placed.as_ref().is_some_and(Placed::reads_response)
     }
 
     /// Whether the response's body may be changed on its way: then its length is not what its headers say.
@@ -108,40 +146,6 @@ impl Stream {
             .as_ref()
             .and_then(|placed| placed.relay.as_ref());
         relay.is_some_and(|relay| relay.changes())
-    }
-
-    /// Whether the next piece of the response's body is the first.
-    pub fn awaits_first_byte(&self) -> bool {
-        self.placed.as_ref().is_some_and(|placed| !placed.begun)
-    }
-
-    /// The first byte of the response's body has come.
-    pub fn on_first_byte(&mut self, worker: &mut Worker, host: &mut dyn Host) {
-        let Some(placed) = self.placed.as_mut() else {
-            return;
-        };
-        placed.begun = true;
-        let Some(pool) = worker.pools.get_mut(placed.pool.0) else {
-            return;
-        };
-        let waited = std::mem::take(&mut placed.waiting);
-        pool.meters.begin(placed.carrier, waited, host);
-        let answered = placed.status.is_some_and(|status| status < 400);
-        if answered {
-            pass_probe(placed, pool, host);
-        }
-        if placed.retried || !answered {
-            return;
-        }
-        let now = host.now();
-        let ttft = now.since(placed.sent);
-        pool.endpoints
-            .view_mut()
-            .on_first_byte(placed.carrier, ttft, now);
-        pool.loads.on_first_byte(placed.carrier, ttft);
-        if let Some(meter) = pool.meters.ttft {
-            host.record(meter, u64::try_from(ttft.as_millis()).unwrap_or(u64::MAX));
-        }
     }
 
     /// The response has come to its own end.
@@ -156,6 +160,7 @@ impl Stream {
     pub fn on_unreadable_response(&mut self) -> Option<Vec<u8>> {
         let placed = self.placed.as_mut()?;
         placed.learning = None;
+        placed.beginning.opening = None;
         let held = placed.relay.take()?.give_up();
         (!held.is_empty()).then_some(held)
     }
@@ -164,6 +169,7 @@ impl Stream {
     /// be empty, if it is the `end`. Returns what the client gets in its place, if that is something else.
     pub fn on_response_body(&mut self, piece: &[u8], end: bool) -> Option<Vec<u8>> {
         let placed = self.placed.as_mut()?;
+        begin::read_opening(placed, piece, end);
         if let Some(relay) = placed.relay.as_mut() {
             let instead = relay.pass(piece, end);
             if let Some(reserved) = placed.reserved.as_mut() {
@@ -213,6 +219,9 @@ impl Stream {
             quotas.leave(self.id);
         }
         if let Some(placed) = self.placed.take() {
+            if placed.beginning.timed {
+                worker.overdue.leave(self.id);
+            }
             settle(placed, worker, by, host);
         }
         worker.on_stream_end(host);
@@ -229,7 +238,7 @@ fn settle(mut placed: Placed, worker: &mut Worker, by: EndedBy, host: &mut dyn H
         match placed.status {
             Some(..400) if placed.complete => judge(&mut placed, pool, Verdict::Good, host),
             Some(..400) if by == EndedBy::Endpoint => {
-                judge(&mut placed, pool, Verdict::Bad, host);
+                judge(&mut placed, pool, Verdict::Bad(Proof::Unopposed, 0), host);
             }
             // What a client got wrong shows that the endpoint lives, which is all that a probe asks.
             Some(400..500) if placed.probe.is_some() => {
@@ -271,12 +280,10 @@ fn relay(start: &ResponseStart<'_>, placed: &Placed) -> Option<Box<Relay>> {
         .reserved
         .as_ref()
         .filter(|reserved| reserved.counts());
-    let kind = start.headers.first("content-type").unwrap_or_default();
-    let form = Form::of(kind).filter(|form| *form == Form::Events || counting.is_some())?;
-    let readable = start.status < 300
-        && start.origin == Origin::Endpoint
-        && start.headers.first("content-encoding").is_none();
-    if !readable {
+    let form = start
+        .form()
+        .filter(|form| *form == Form::Events || counting.is_some())?;
+    if start.status >= 300 || !start.is_readable() {
         return None;
     }
     let mut relay = Relay::new(form);

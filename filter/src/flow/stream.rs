@@ -1,8 +1,9 @@
 //! One request and its response, from the first header to the end.
 
-use crate::answer::{Relay, UsageReader};
+use crate::answer::{Fault, OpeningReader, Relay, UsageReader};
 use crate::balance::Order;
 use crate::config::{ModelId, PoolId, RouteId};
+use crate::health::Caller;
 use crate::report::decision::DroppedBy;
 use crate::values::clock::Instant;
 use crate::values::units::Tokens;
@@ -45,12 +46,16 @@ pub(super) struct Placed {
     pub(super) order: Order,
     /// The endpoint that carries the request in the in-flight counts.
     pub(super) carrier: usize,
-    /// Input tokens that still wait at the carrier for the answer's first byte.
+    /// Input tokens that still wait at the carrier for the answer to begin.
     pub(super) waiting: u32,
     /// The probe's token, if the first endpoint is asked whether it is back.
     pub(super) probe: Option<u32>,
     /// Whether the carrier has been judged by it.
     pub(super) judged: bool,
+    /// Who sent it, if its headers tell.
+    pub(super) caller: Option<Caller>,
+    /// Requests in flight at the carrier, this one included, when it was placed there.
+    pub(super) in_flight: u32,
     /// When it was sent first.
     pub(super) sent: Instant,
     /// Whether more than one endpoint was tried, or may have been.
@@ -68,12 +73,34 @@ pub(super) struct Placed {
     pub(super) unasked_usage: bool,
     /// Counts the response, and changes it where it has to be; there from its headers on, if it is needed.
     pub(super) relay: Option<Box<Relay>>,
-    /// The response's status, once there is one.
+    /// Whether its method is `CONNECT`.
+    pub(super) connects: bool,
+    /// The response's status, once there is one; of a stream that failed before it began its error's.
     pub(super) status: Option<u16>,
-    /// Whether the first byte of the response's body has come.
-    pub(super) begun: bool,
+    /// How far the answer has come to begin.
+    pub(super) beginning: Beginning,
     /// Whether the whole of the response has come.
     pub(super) complete: bool,
+}
+
+/// How far an answer has come to begin.
+#[derive(Default)]
+pub(super) struct Beginning {
+    /// Whether it has begun, or failed before.
+    pub(super) begun: bool,
+    /// Reads a stream until that is known.
+    pub(super) opening: Option<Box<OpeningReader>>,
+    /// The error that stands in a stream instead of an answer.
+    pub(super) fault: Option<Fault>,
+    /// Whether the worker watches how long that takes.
+    pub(super) timed: bool,
+}
+
+impl Placed {
+    /// Whether anything reads the response's body.
+    pub(super) fn reads_response(&self) -> bool {
+        self.beginning.opening.is_some() || self.learning.is_some() || self.relay.is_some()
+    }
 }
 
 /// An estimate that waits for the truth.

@@ -13,8 +13,10 @@ use crate::ports::{Host, Kind, Meter};
 use crate::report::metrics;
 use crate::text::Estimator;
 use crate::values::clock::Instant;
+use crate::values::headers::Headers;
 use crate::values::rng::Rng;
 
+use super::attempts::AttemptHeader;
 use super::bearers::Bearers;
 use super::caller;
 use super::counter::Counter;
@@ -22,6 +24,7 @@ use super::errand::{About, Errand, Reply};
 use super::held::Held;
 use super::lease::{Candidate, Role};
 use super::member::Member;
+use super::overdue::Overdue;
 use super::pool::PoolState;
 use super::quota::Quotas;
 use super::{Refusal, Verdict};
@@ -37,6 +40,8 @@ pub struct Worker {
     member: Rc<RefCell<Member>>,
     /// What the member's requests that are held take of its memory.
     pub(super) held: Held,
+    /// The streams that are to begin within their routes' bounds.
+    pub(super) overdue: Overdue,
     /// Its number among the member's.
     configuration: u32,
     candidate: Candidate,
@@ -45,6 +50,7 @@ pub struct Worker {
     /// Counts what is agreed on anew, and how far this worker has followed.
     changes: Option<Meter>,
     followed: u64,
+    attempt_header: AttemptHeader,
     /// Counters of refusals by their codes, each defined when it is first needed.
     refused: Vec<(&'static str, Counter)>,
     /// Whether the configuration has been replaced: no tick will come any more.
@@ -91,12 +97,26 @@ impl Worker {
             },
             member: Rc::clone(member),
             held: member.borrow().held(),
+            overdue: Overdue::default(),
             configuration,
             changes,
             followed: 0,
+            attempt_header: AttemptHeader::default(),
             refused: Vec::new(),
             retired: false,
         }
+    }
+
+    /// How many endpoints were tried for a response with these `headers`: `from_endpoint` tells whether an endpoint made
+    /// it, `property` reads what the proxy counted. Each is called only if needed.
+    pub fn attempts(
+        &mut self,
+        headers: &Headers,
+        from_endpoint: impl FnOnce() -> bool,
+        property: impl FnOnce() -> Option<u32>,
+    ) -> u32 {
+        self.attempt_header
+            .attempts(headers, from_endpoint, property)
     }
 
     /// Takes over what the other workers have done, tells the host what was counted, and, where this worker
@@ -138,10 +158,9 @@ impl Worker {
                 let view = pool.endpoints.view();
                 pool.rounds.due(id, config, view, now, &mut errands);
             }
-            pool.watch.settle(&mut pool.endpoints, now);
-            if leads {
-                pool.watch.show(host);
-            }
+            pool.watch.settle(&mut pool.endpoints, now, host);
+            let view = &pool.endpoints;
+            pool.watch.announce(config, view, leads, now, host);
         }
         if let Some(bearers) = &mut self.bearers {
             bearers.on_tick(&config.identity, leads, now, host);
@@ -232,6 +251,15 @@ impl Worker {
             .as_mut()
             .map_or(Vec::new(), |quotas| quotas.woken());
         bearers.into_iter().chain(quotas).collect()
+    }
+
+    /// The streams that have not begun in time, since the last time: each is to be told
+    /// ([`super::Stream::on_overdue`]).
+    pub fn overdue(&mut self, host: &mut dyn Host) -> Vec<u32> {
+        match self.overdue.is_empty() {
+            true => Vec::new(),
+            false => self.overdue.take(host.now()),
+        }
     }
 
     /// Says that this VM lives. A member that is at work, as no callback is within another, skips a beat.

@@ -19,6 +19,10 @@ use super::standing::ramped;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Breaker {
     pub phase: Phase,
+    /// When it tripped, however often its probes have failed since.
+    pub since: Instant,
+    /// Why it tripped last.
+    pub cause: Cause,
     /// Probes sent so far; its value is the token of the last. Never set back, so the late answer of a lost
     /// probe is never taken for another's.
     pub probes: u32,
@@ -36,9 +40,48 @@ pub(super) enum Phase {
     Ramping { since: Instant },
 }
 
+/// Why a breaker tripped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cause {
+    /// By which rule.
+    pub rule: TripRule,
+    /// The status of the last failure; 0 where there was none.
+    pub status: u16,
+}
+
+/// The rule by which a breaker trips.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TripRule {
+    /// Failures in a row.
+    #[default]
+    Row,
+    /// The share of failures.
+    Share,
+    /// `max_fails`.
+    Count,
+    /// A probe failed.
+    Probe,
+}
+
 impl Breaker {
-    pub fn trip(&mut self, until: Instant) {
+    pub fn trip(&mut self, now: Instant, until: Instant, cause: Cause) {
+        if self.listens() {
+            self.since = now;
+        }
+        self.cause = cause;
         self.phase = Phase::Tripped { until };
+    }
+
+    /// Another probe is due at `until`: the last one has proven nothing.
+    pub fn postpone(&mut self, until: Instant) {
+        self.phase = Phase::Tripped { until };
+    }
+
+    /// Ends a trip at `latest`: its configuration may have left an endpoint alone for longer.
+    pub fn clip(&mut self, latest: Instant) {
+        if let Phase::Tripped { until } = &mut self.phase {
+            *until = latest.min(*until);
+        }
     }
 
     pub fn ramp(&mut self, now: Instant) {
@@ -57,7 +100,7 @@ impl Breaker {
     /// not later than if it had been lost.
     pub fn give_back(&mut self, waited: Duration, now: Instant) {
         if let Phase::Probing { until } = self.phase {
-            self.trip(now.after(waited).min(until));
+            self.postpone(now.after(waited).min(until));
         }
     }
 

@@ -5,12 +5,23 @@
 
 use super::rules::Rules;
 
+/// One active check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// Whether the endpoint is well.
+    pub passed: bool,
+    /// What it answered; 0 where it did not.
+    pub status: u16,
+}
+
 /// What the checks of one endpoint have come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Checks {
     pub unavailable: bool,
     /// Checks in a row that speak against what it is.
     pub against: u8,
+    /// The status of the last one that failed; 0 where none came.
+    pub status: u16,
 }
 
 impl Checks {
@@ -19,7 +30,11 @@ impl Checks {
     }
 
     /// Takes in one check; whether that made the endpoint available or unavailable.
-    pub fn check(&mut self, rules: &Rules, passed: bool) -> bool {
+    pub fn check(&mut self, rules: &Rules, check: Check) -> bool {
+        let passed = check.passed;
+        if !passed {
+            self.status = check.status;
+        }
         if passed == self.is_available() {
             self.against = 0;
             return false;
@@ -32,10 +47,8 @@ impl Checks {
         };
         let turned = self.against >= enough;
         if turned {
-            *self = Checks {
-                unavailable: !passed,
-                against: 0,
-            };
+            self.unavailable = !passed;
+            self.against = 0;
         }
         turned
     }
@@ -49,7 +62,14 @@ mod tests {
     fn available(checks: &str) -> String {
         let mut state = Checks::default();
         let after = checks.chars().map(|check| {
-            state.check(&Rules::default(), check == 'p');
+            let passed = check == 'p';
+            state.check(
+                &Rules::default(),
+                Check {
+                    passed,
+                    status: 200,
+                },
+            );
             if state.is_available() { '+' } else { '-' }
         });
         after.collect()

@@ -8,14 +8,27 @@ use crate::values::clock::Instant;
 use crate::values::murmur3::murmur3_32;
 
 use super::State;
-use super::breaker::{Breaker, Phase};
+use super::breaker::{Breaker, Cause, Phase, TripRule};
 use super::checks::Checks;
+use super::evidence::{Caller, Callers, Row};
+use super::overload::Overload;
 use super::window::{BUCKETS, Bucket, Window};
 
 /// To be raised with any change of the layout, or of what a field means.
-const VERSION: u8 = 1;
-/// Version; phase, its time, probes; rest; availability and checks; window; its buckets; checksum.
-const SIZE: usize = 1 + (1 + 8 + 4) + 8 + (1 + 1) + (1 + 8 + 4 + 8) + BUCKETS * (4 + 8) + 4;
+const VERSION: u8 = 2;
+/// Two callers, each with its time.
+const CALLERS: usize = 2 * (1 + 4 + 8);
+/// Version; phase, its time, since, cause, probes; overload; availability, checks, status; window; row;
+/// callers served and failing; buckets; checksum.
+const SIZE: usize = 1
+    + (1 + 8 + 8 + 3 + 4)
+    + (8 + 4 + 8 + 8 + 1 + (1 + 4 + 8))
+    + (1 + 1 + 2)
+    + (1 + 8 + 8)
+    + (4 + 4 + 4 + 4 + 1)
+    + 2 * CALLERS
+    + BUCKETS * (4 + 4 + 8)
+    + 4;
 
 impl State {
     /// How many bytes every encoded state has.
@@ -32,16 +45,35 @@ impl State {
         };
         bytes.extend([VERSION, phase]);
         bytes.extend(time.as_nanos().to_le_bytes());
+        bytes.extend(self.breaker.since.as_nanos().to_le_bytes());
+        bytes.push(self.breaker.cause.rule as u8);
+        bytes.extend(self.breaker.cause.status.to_le_bytes());
         bytes.extend(self.breaker.probes.to_le_bytes());
-        bytes.extend(self.rests_until.as_nanos().to_le_bytes());
+        let overload = &self.overload;
+        bytes.extend(overload.rests_until.as_nanos().to_le_bytes());
+        bytes.extend(overload.bound.to_le_bytes());
+        bytes.extend(overload.since.as_nanos().to_le_bytes());
+        bytes.extend(overload.base.to_le_bytes());
+        bytes.push(overload.rounds);
+        write_met(overload.limited, &mut bytes);
         bytes.extend([u8::from(self.checks.unavailable), self.checks.against]);
+        bytes.extend(self.checks.status.to_le_bytes());
         let newest = self.window.newest.unwrap_or_default();
         bytes.push(u8::from(self.window.newest.is_some()));
         bytes.extend(newest.as_nanos().to_le_bytes());
-        bytes.extend(self.window.in_a_row.to_le_bytes());
         bytes.extend(self.window.answered_at_failure.to_le_bytes());
+        let row = &self.window.row;
+        for word in [row.length, row.unreached, row.unopposed, row.caller.0] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.push(u8::from(row.several));
+        for callers in [&self.served, &self.failing] {
+            write_met(callers.latest, &mut bytes);
+            write_met(callers.other, &mut bytes);
+        }
         for bucket in &self.window.buckets {
             bytes.extend(bucket.failures.to_le_bytes());
+            bytes.extend(bucket.unopposed.to_le_bytes());
             bytes.extend(bucket.base.to_le_bytes());
         }
         bytes.extend(murmur3_32(&bytes, 0).to_le_bytes());
@@ -66,32 +98,72 @@ impl State {
             3 => Phase::Ramping { since: time },
             _ => return None,
         };
-        let probes = rest.word()?;
-        let rests_until = rest.time()?;
+        let since = rest.time()?;
+        let rule = match rest.byte()? {
+            0 => TripRule::Row,
+            1 => TripRule::Share,
+            2 => TripRule::Count,
+            3 => TripRule::Probe,
+            _ => return None,
+        };
+        let status = rest.half()?;
+        let breaker = Breaker {
+            phase,
+            since,
+            cause: Cause { rule, status },
+            probes: rest.word()?,
+        };
+        let overload = Overload {
+            rests_until: rest.time()?,
+            bound: rest.word()?,
+            since: rest.time()?,
+            base: rest.long()?,
+            rounds: rest.byte()?,
+            limited: rest.met()?,
+        };
         let checks = Checks {
             unavailable: rest.flag()?,
             against: rest.byte()?,
+            status: rest.half()?,
         };
         let (begun, newest) = (rest.flag()?, rest.time()?);
         let mut window = Window {
             newest: begun.then_some(newest),
-            in_a_row: rest.word()?,
             answered_at_failure: rest.long()?,
+            row: Row {
+                length: rest.word()?,
+                unreached: rest.word()?,
+                unopposed: rest.word()?,
+                caller: Caller(rest.word()?),
+                several: rest.flag()?,
+            },
             ..Window::default()
         };
+        let (served, failing) = (rest.callers()?, rest.callers()?);
         for bucket in &mut window.buckets {
             *bucket = Bucket {
                 failures: rest.word()?,
+                unopposed: rest.word()?,
                 base: rest.long()?,
             };
         }
         Some(State {
-            breaker: Breaker { phase, probes },
+            breaker,
             window,
-            rests_until,
+            served,
+            failing,
+            overload,
             checks,
         })
     }
+}
+
+/// A caller and a time, or neither.
+fn write_met(met: Option<(Caller, Instant)>, bytes: &mut Vec<u8>) {
+    let (caller, at) = met.unwrap_or_default();
+    bytes.push(u8::from(met.is_some()));
+    bytes.extend(caller.0.to_le_bytes());
+    bytes.extend(at.as_nanos().to_le_bytes());
 }
 
 /// What is left to read.
@@ -106,6 +178,10 @@ impl Reader<'_> {
 
     fn byte(&mut self) -> Option<u8> {
         self.take().map(u8::from_le_bytes)
+    }
+
+    fn half(&mut self) -> Option<u16> {
+        self.take().map(u16::from_le_bytes)
     }
 
     fn word(&mut self) -> Option<u32> {
@@ -126,6 +202,18 @@ impl Reader<'_> {
             1 => Some(true),
             _ => None,
         }
+    }
+
+    fn met(&mut self) -> Option<Option<(Caller, Instant)>> {
+        let (met, caller, at) = (self.flag()?, self.word()?, self.time()?);
+        Some(met.then_some((Caller(caller), at)))
+    }
+
+    fn callers(&mut self) -> Option<Callers> {
+        Some(Callers {
+            latest: self.met()?,
+            other: self.met()?,
+        })
     }
 }
 
@@ -148,32 +236,78 @@ mod tests {
         ]
     }
 
+    fn met() -> impl Strategy<Value = Option<(Caller, Instant)>> {
+        proptest::option::of((any::<u32>().prop_map(Caller), time()))
+    }
+
+    fn callers() -> impl Strategy<Value = Callers> {
+        (met(), met()).prop_map(|(latest, other)| Callers { latest, other })
+    }
+
+    fn cause() -> impl Strategy<Value = Cause> {
+        let rules = [
+            TripRule::Row,
+            TripRule::Share,
+            TripRule::Count,
+            TripRule::Probe,
+        ];
+        (0..rules.len(), any::<u16>()).prop_map(move |(rule, status)| Cause {
+            rule: rules[rule],
+            status,
+        })
+    }
+
     prop_compose! {
         fn window()(
             newest in proptest::option::of(time()),
-            buckets in any::<[(u32, u64); BUCKETS]>(),
-            in_a_row in any::<u32>(),
+            buckets in any::<[(u32, u32, u64); BUCKETS]>(),
+            row in any::<[u32; 4]>(),
+            several in any::<bool>(),
             answered_at_failure in any::<u64>(),
         ) -> Window {
-            let buckets = buckets.map(|(failures, base)| Bucket { failures, base });
-            Window { newest, buckets, in_a_row, answered_at_failure }
+            let buckets = buckets.map(|(failures, unopposed, base)| Bucket {
+                failures, unopposed, base,
+            });
+            let [length, unreached, unopposed, caller] = row;
+            let row = Row { length, unreached, unopposed, caller: Caller(caller), several };
+            Window { newest, buckets, row, answered_at_failure }
+        }
+    }
+
+    prop_compose! {
+        fn overload()(
+            rests_until in time(),
+            bound in any::<u32>(),
+            since in time(),
+            base in any::<u64>(),
+            rounds in any::<u8>(),
+            limited in met(),
+        ) -> Overload {
+            Overload { rests_until, bound, since, base, rounds, limited }
         }
     }
 
     prop_compose! {
         fn state()(
             phase in phase(),
+            since in time(),
+            cause in cause(),
             probes in any::<u32>(),
-            rests_until in time(),
+            overload in overload(),
             unavailable in any::<bool>(),
-            against in any::<u8>(),
+            checks in any::<(u8, u16)>(),
+            served in callers(),
+            failing in callers(),
             window in window(),
         ) -> State {
+            let (against, status) = checks;
             State {
-                breaker: Breaker { phase, probes },
+                breaker: Breaker { phase, since, cause, probes },
                 window,
-                rests_until,
-                checks: Checks { unavailable, against },
+                served,
+                failing,
+                overload,
+                checks: Checks { unavailable, against, status },
             }
         }
     }
@@ -202,7 +336,7 @@ mod tests {
     #[test]
     fn a_value_cut_short_drawn_out_or_of_another_version_is_refused() {
         let bytes = State::default().encode();
-        assert!(bytes.len() < 512);
+        assert!(bytes.len() < 1024);
         for len in 0..bytes.len() {
             assert_eq!(State::decode(&bytes[..len]), None, "{len} bytes");
         }
@@ -217,7 +351,7 @@ mod tests {
         assert_eq!(State::decode(&resealed(0, VERSION + 1)), None);
         assert_eq!(State::decode(&resealed(1, 4)), None, "an unknown phase");
         assert_eq!(
-            State::decode(&resealed(22, 2)),
+            State::decode(&resealed(67, 2)),
             None,
             "neither available nor not"
         );

@@ -17,15 +17,17 @@
 //!   With the ramp the window begins afresh, and failures of requests placed before it are not
 //!   counted: a server that hung and has been restarted would be tripped once more by the timeouts
 //!   of those that still waited for its predecessor.
-//! - *A probe whose caller leaves* has shown nothing, and another is due after as long as it has waited: a
-//!   caller who always leaves at once cannot keep an endpoint out, and one that hangs holds up a caller in
-//!   half of the time at most.
-//! - *Overload* (429, 503) is neither failure nor success: the endpoint rests and its window is not
-//!   touched. A probe that meets it has found a server that lives and wants no traffic: the trip goes on
-//!   until the rest is over, and then another probe is due. Ramping instead would send a tenth of the
-//!   traffic to a server that has just asked for none.
+//! - *A probe that has shown nothing* (its caller left, or its request failed elsewhere, too) is
+//!   followed by another after as long as it has waited: a caller who always leaves at once cannot
+//!   keep an endpoint out, and one that hangs holds up a caller in half of the time at most.
+//! - *Overload* ([`overload`]) is neither failure nor success: it bounds what the endpoint carries,
+//!   and its window is not touched. A probe that meets it has found a server that lives and wants no
+//!   traffic: the trip goes on until the rest is over, and then another probe is due. Ramping instead
+//!   would send a tenth of the traffic to a server that has just asked for none.
 //! - *Checks* are about the server, the breaker about its answers. Neither undoes the other: an
 //!   endpoint that is back by its checks ramps, unless it is tripped, and then it still has to pass its probe.
+//! - *Another configuration.* What is stored is read under the rules of today ([`State::under`]):
+//!   without a breaker a trip means nothing, without checks neither does what they have found.
 //!
 //! # Clocks and counters
 //!
@@ -37,6 +39,9 @@
 mod breaker;
 mod checks;
 mod codec;
+mod evidence;
+mod overload;
+mod retry_after;
 mod rules;
 mod standing;
 mod window;
@@ -47,8 +52,16 @@ use crate::values::clock::Instant;
 
 use breaker::Breaker;
 use checks::Checks;
+use evidence::Callers;
+use overload::Overload;
+use rules::Witnesses;
 use window::Window;
 
+pub use breaker::{Cause, TripRule};
+pub use checks::Check;
+pub use evidence::{Caller, Failure, Proof};
+pub use overload::Refusal;
+pub use retry_after::retry_after;
 pub use rules::{ErrorRate, FailTimeout, Rules, Trip};
 pub use standing::{LEAST_SHARE, Standing, Why};
 
@@ -57,8 +70,11 @@ pub use standing::{LEAST_SHARE, Standing, Why};
 pub struct State {
     breaker: Breaker,
     window: Window,
-    /// Overloaded until then; the clock's origin for never.
-    rests_until: Instant,
+    /// The callers whose requests were served, of each bucket one.
+    served: Callers,
+    /// The callers whose requests failed unopposed.
+    failing: Callers,
+    overload: Overload,
     checks: Checks,
 }
 
@@ -77,8 +93,8 @@ pub enum Outcome {
     Ramping,
     /// The probe was given back: another will be due.
     GivenBack,
-    /// The endpoint rests, or rests longer than before.
-    Resting,
+    /// The endpoint is overloaded: what it carries is bounded, or it rests.
+    Overloaded,
     /// Active checks took the endpoint out.
     Unavailable,
     /// Active checks brought it back, but it is tripped still.
@@ -90,25 +106,51 @@ pub enum Outcome {
 pub enum ProbeEnd {
     /// Answered well.
     Passed,
-    /// Failed in any of the ways that count as failure.
-    Failed,
-    /// Answered with 429 or 503, and this `Retry-After` if it had one.
+    /// Failed in any of the ways that count as failure, with this status; 0 without one.
+    Failed(u16),
+    /// Refused for overload, with this `Retry-After` if it had one.
     Overloaded(Option<Duration>),
-    /// Its caller left, after so long, before it showed anything.
+    /// Showed nothing for so long: its caller left, or the request failed elsewhere, too.
     Abandoned(Duration),
 }
 
 impl State {
+    /// The state as the rules of a new configuration have it: what it could not have come to under
+    /// them is undone, and no trip lasts longer than they say.
+    pub fn under(&self, rules: &Rules, now: Instant) -> State {
+        let mut new = self.clone();
+        if !rules.breaks {
+            let probes = new.breaker.probes;
+            new.breaker = Breaker {
+                probes,
+                ..Breaker::default()
+            };
+            new.window = Window::default();
+        }
+        if !rules.checks {
+            new.checks = Checks::default();
+        }
+        new.breaker.clip(now.after(rules.trip.lasts()));
+        new
+    }
+
     /// Whether [`roll`](Self::roll) is due before a success is counted at `now`: at most once a
     /// bucket, and never while the breaker does not listen.
     pub fn needs_roll(&self, rules: &Rules, now: Instant) -> bool {
-        self.breaker.listens() && self.window.needs_roll(rules.trip.window(), now)
+        rules.breaks && self.breaker.listens() && self.window.needs_roll(rules.trip.window(), now)
     }
 
-    /// Begins the window's bucket of `now`, before a success is counted into it.
-    pub fn roll(&self, rules: &Rules, now: Instant, answered: u64) -> (State, Outcome) {
+    /// Begins the window's bucket of `now`, before a success of `caller` is counted into it.
+    pub fn roll(
+        &self,
+        rules: &Rules,
+        now: Instant,
+        answered: u64,
+        caller: Caller,
+    ) -> (State, Outcome) {
         self.step(|new| {
             if new.breaker.listens() && new.window.roll(rules.trip.window(), now, answered) {
+                new.served.meet(caller, now);
                 Outcome::Counted
             } else {
                 Outcome::Unchanged
@@ -116,40 +158,52 @@ impl State {
         })
     }
 
-    /// A request that was placed at `placed` failed: connect failure, reset, timeout or a 5xx other than 503.
+    /// A request failed.
     pub fn failed(
         &self,
         rules: &Rules,
-        placed: Instant,
+        failure: &Failure,
         now: Instant,
         answered: u64,
     ) -> (State, Outcome) {
         self.step(|new| {
-            if !new.breaker.listens() || new.breaker.is_past(placed) {
+            let late = new.breaker.is_past(failure.placed);
+            if !rules.breaks || !new.breaker.listens() || late {
                 return Outcome::Unchanged;
             }
-            let tally = new.window.fail(rules.trip.window(), now, answered);
-            if !rules.trip.is_reached(&tally) {
-                return Outcome::Counted;
+            let window = rules.trip.window();
+            let tally = new.window.fail(window, now, answered, failure);
+            if failure.proof == Proof::Unopposed {
+                new.failing.meet(failure.caller, now);
             }
-            new.breaker.trip(now.after(rules.trip.lasts()));
+            let witnesses = Witnesses {
+                several_fail: new.failing.are_several(window, now),
+                others_served: new.served.others(failure.caller, window, now),
+            };
+            let Some(rule) = rules.trip.reached(&tally, &witnesses) else {
+                return Outcome::Counted;
+            };
+            let status = failure.status;
+            let until = now.after(rules.trip.lasts());
+            new.breaker.trip(now, until, Cause { rule, status });
             Outcome::Tripped
         })
     }
 
-    /// A request was answered with 429 or 503: the endpoint rests for `retry_after`, or for the default
-    /// without one or if it is zero, and never shorter than it was going to.
+    /// A request was refused for overload.
     pub fn overloaded(
         &self,
         rules: &Rules,
+        refusal: &Refusal,
         now: Instant,
-        retry_after: Option<Duration>,
+        answered: u64,
     ) -> (State, Outcome) {
         self.step(|new| {
-            if new.breaker.listens() && new.rest(rules, now, retry_after) {
-                Outcome::Resting
-            } else {
-                Outcome::Unchanged
+            let overload = new.overload.refuse(rules, refusal, now, answered);
+            match overload {
+                _ if new.overload == self.overload => Outcome::Unchanged,
+                true => Outcome::Overloaded,
+                false => Outcome::Counted,
             }
         })
     }
@@ -177,14 +231,16 @@ impl State {
             }
             match end {
                 ProbeEnd::Passed => new.ramp(now, answered),
-                ProbeEnd::Failed => {
-                    new.breaker.trip(now.after(rules.trip.lasts()));
+                ProbeEnd::Failed(status) => {
+                    let rule = TripRule::Probe;
+                    let until = now.after(rules.trip.lasts());
+                    new.breaker.trip(now, until, Cause { rule, status });
                     Outcome::Tripped
                 }
                 ProbeEnd::Overloaded(retry_after) => {
-                    new.rest(rules, now, retry_after);
-                    new.breaker.trip(new.rests_until);
-                    Outcome::Resting
+                    new.overload.rest(rules, now, retry_after);
+                    new.breaker.postpone(new.overload.rests_until);
+                    Outcome::Overloaded
                 }
                 ProbeEnd::Abandoned(waited) => {
                     new.breaker.give_back(waited, now);
@@ -200,11 +256,11 @@ impl State {
         rules: &Rules,
         now: Instant,
         answered: u64,
-        passed: bool,
+        check: Check,
     ) -> (State, Outcome) {
         self.step(|new| {
-            let turned = new.checks.check(rules, passed);
-            match (turned, passed) {
+            let turned = new.checks.check(rules, check);
+            match (turned, check.passed) {
                 (false, _) if new.checks == self.checks => Outcome::Unchanged,
                 (false, _) => Outcome::Counted,
                 (true, false) => Outcome::Unavailable,
@@ -223,16 +279,8 @@ impl State {
     fn ramp(&mut self, now: Instant, answered: u64) -> Outcome {
         self.breaker.ramp(now);
         self.window = Window::begun(now, answered);
+        self.failing = Callers::default();
         Outcome::Ramping
-    }
-
-    /// Whether that is longer than it was going to rest.
-    fn rest(&mut self, rules: &Rules, now: Instant, retry_after: Option<Duration>) -> bool {
-        let asked = retry_after.filter(|asked| !asked.is_zero());
-        let until = now.after(asked.unwrap_or(rules.rest).min(rules.longest_rest));
-        let longer = until > self.rests_until;
-        self.rests_until = until.max(self.rests_until);
-        longer
     }
 }
 

@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use super::breaker::TripRule;
 use super::window::Tally;
 
 /// How one endpoint is judged; the defaults are the ones documented for users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rules {
+    /// Whether failures of traffic trip. Without it a stored trip means nothing.
+    pub breaks: bool,
+    /// Whether there are active checks. Without them a stored verdict of theirs means nothing.
+    pub checks: bool,
     /// Which failures of traffic trip the breaker, and for how long.
     pub trip: Trip,
     /// When a probe without an outcome counts as lost. 30 s: longer than most answers take to
@@ -65,6 +70,8 @@ pub struct FailTimeout {
 impl Default for Rules {
     fn default() -> Self {
         Rules {
+            breaks: true,
+            checks: true,
             trip: Trip::ErrorRate(ErrorRate::default()),
             probe_lost: Duration::from_secs(30),
             ramp: Duration::from_secs(60),
@@ -105,52 +112,194 @@ impl Trip {
         }
     }
 
-    /// Whether the failure that made `tally` is the deciding one.
-    pub(super) fn is_reached(&self, tally: &Tally) -> bool {
+    /// The rule that the failure that made `tally` decides, if it is the deciding one.
+    pub(super) fn reached(&self, tally: &Tally, callers: &Witnesses) -> Option<TripRule> {
         match self {
             Trip::ErrorRate(rule) => {
-                let requests = tally.failures.saturating_add(tally.successes);
-                let too_many = tally.failures.saturating_mul(100)
+                let failures = match callers.several_fail {
+                    true => tally.failures.saturating_add(tally.unopposed),
+                    false => tally.failures,
+                };
+                let requests = failures.saturating_add(tally.successes);
+                let too_many = failures.saturating_mul(100)
                     > requests.saturating_mul(u64::from(rule.above_percent));
-                let enough = requests >= u64::from(rule.least_requests);
-                (enough && too_many) || (rule.in_a_row > 0 && tally.in_a_row >= rule.in_a_row)
+                if too_many && requests >= u64::from(rule.least_requests) {
+                    return Some(TripRule::Share);
+                }
+                rule.is_row(tally, callers).then_some(TripRule::Row)
             }
             Trip::FailTimeout(rule) => {
-                rule.max_fails > 0 && tally.failures >= u64::from(rule.max_fails)
+                let failures = match callers.several_fail || !callers.others_served {
+                    true => tally.failures.saturating_add(tally.unopposed),
+                    false => tally.failures,
+                };
+                let reached = rule.max_fails > 0 && failures >= u64::from(rule.max_fails);
+                reached.then_some(TripRule::Count)
             }
         }
+    }
+}
+
+/// Whose failures and successes an endpoint has had within the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Witnesses {
+    /// Two callers or more have unopposed failures.
+    pub several_fail: bool,
+    /// A caller other than the failed request's was served.
+    pub others_served: bool,
+}
+
+/// So many times the failures in a row trip if they are proven and all one caller's.
+const OF_ONE_CALLER: u32 = 4;
+/// A row is one of chance if requests that fail by themselves make one so often, or more often.
+const CHANCE: f64 = 1e-6;
+
+impl ErrorRate {
+    fn is_row(&self, tally: &Tally, callers: &Witnesses) -> bool {
+        let row = &tally.row;
+        if self.in_a_row == 0 || row.length < self.in_a_row {
+            return false;
+        }
+        let proven = row.length.saturating_sub(row.unopposed);
+        let beyond_callers =
+            row.unreached >= self.in_a_row || proven >= self.in_a_row.saturating_mul(OF_ONE_CALLER);
+        let of_all = row.several || !callers.others_served;
+        beyond_callers || (of_all && !tally.is_by_chance())
+    }
+}
+
+impl Tally {
+    /// Whether requests that fail by themselves, wherever they are sent, make such a row now and then:
+    /// as many of them as were unopposed before the row, one after the other.
+    fn is_by_chance(&self) -> bool {
+        let before = self.unopposed.saturating_sub(self.row.unopposed.into());
+        if self.row.unopposed == 0 || before == 0 {
+            return false;
+        }
+        let share = before as f64 / before.saturating_add(self.successes) as f64;
+        let length = i32::try_from(self.row.length).unwrap_or(i32::MAX);
+        share.powi(length) > CHANCE
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::evidence::Row;
 
-    fn trips(failures: u64, requests: u64) -> bool {
-        Trip::ErrorRate(ErrorRate::default()).is_reached(&Tally {
+    const ALONE: Witnesses = Witnesses {
+        several_fail: false,
+        others_served: false,
+    };
+    const AMONG_OTHERS: Witnesses = Witnesses {
+        several_fail: false,
+        others_served: true,
+    };
+    const SEVERAL: Witnesses = Witnesses {
+        several_fail: true,
+        others_served: true,
+    };
+
+    fn tally(failures: u64, requests: u64) -> Tally {
+        Tally {
             failures,
+            unopposed: 0,
             successes: requests - failures,
-            in_a_row: 1,
-        })
+            row: Row::default(),
+        }
+    }
+
+    fn row(length: u32, unopposed: u32) -> Tally {
+        Tally {
+            row: Row {
+                length,
+                unopposed,
+                ..Row::default()
+            },
+            unopposed: unopposed.into(),
+            ..tally(u64::from(length - unopposed), 1_000_000)
+        }
+    }
+
+    fn trips(tally: &Tally, witnesses: &Witnesses) -> bool {
+        let trip = Trip::ErrorRate(ErrorRate::default());
+        trip.reached(tally, witnesses).is_some()
     }
 
     #[test]
     fn twenty_percent_does_not_trip_and_a_tenth_of_a_percent_more_does() {
-        assert!(!trips(199, 1_000));
-        assert!(!trips(200, 1_000));
-        assert!(trips(201, 1_000));
+        assert!(!trips(&tally(199, 1_000), &AMONG_OTHERS));
+        assert!(!trips(&tally(200, 1_000), &AMONG_OTHERS));
+        assert!(trips(&tally(201, 1_000), &AMONG_OTHERS));
     }
 
     #[test]
     fn at_the_least_volume_four_of_twenty_do_not_trip_and_five_do() {
-        assert!(!trips(4, 20));
-        assert!(trips(5, 20));
-        assert!(!trips(19, 19), "too few requests to judge by");
+        assert!(!trips(&tally(4, 20), &ALONE));
+        assert!(trips(&tally(5, 20), &ALONE));
+        assert!(
+            !trips(&tally(19, 19), &ALONE),
+            "too few requests to judge by"
+        );
+    }
+
+    #[test]
+    fn unopposed_failures_are_a_share_only_if_several_callers_have_them() {
+        let half = Tally {
+            unopposed: 500,
+            ..tally(0, 500)
+        };
+        assert!(!trips(&half, &ALONE) && !trips(&half, &AMONG_OTHERS));
+        assert!(trips(&half, &SEVERAL));
+    }
+
+    #[test]
+    fn five_in_a_row_are_of_two_callers_or_of_the_only_one() {
+        for unopposed in [0, 5] {
+            assert!(!trips(&row(4, unopposed.min(4)), &ALONE));
+            assert!(trips(&row(5, unopposed), &ALONE));
+            assert!(!trips(&row(5, unopposed), &AMONG_OTHERS));
+        }
+        let mut several = row(5, 5);
+        several.row.several = true;
+        assert!(trips(&several, &AMONG_OTHERS));
+        assert!(!trips(&row(19, 0), &AMONG_OTHERS));
+        assert!(trips(&row(20, 0), &AMONG_OTHERS), "proven, and too many");
+        assert!(
+            !trips(&row(1_000, 1_000), &AMONG_OTHERS),
+            "that caller's own"
+        );
+    }
+
+    #[test]
+    fn five_that_were_not_reached_trip_whoever_sent_them() {
+        let mut unreached = row(5, 0);
+        unreached.row.unreached = 5;
+        assert!(trips(&unreached, &AMONG_OTHERS));
+    }
+
+    #[test]
+    fn a_row_that_chance_makes_of_requests_that_fail_anywhere_does_not_trip() {
+        let among = |share: u64, length: u32| {
+            let before = share * 10;
+            trips(
+                &Tally {
+                    unopposed: before + u64::from(length),
+                    successes: 1_000 - before,
+                    ..row(length, length)
+                },
+                &ALONE,
+            )
+        };
+        assert!(!among(50, 19) && among(50, 20));
+        assert!(!among(30, 11) && among(30, 12));
+        assert!(among(1, 5) && among(6, 5));
+        assert!(!among(100, 1_000_000), "nothing else was ever answered");
     }
 
     #[test]
     fn counts_beyond_all_reason_are_compared_without_wrapping() {
-        assert!(!trips(1, u64::MAX));
-        assert!(trips(u64::MAX / 100, u64::MAX / 99));
+        assert!(!trips(&tally(1, u64::MAX), &ALONE));
+        assert!(trips(&tally(u64::MAX / 100, u64::MAX / 99), &ALONE));
     }
 }

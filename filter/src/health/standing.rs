@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::values::clock::Instant;
 use crate::values::units::Share;
 
-use super::breaker::Phase;
+use super::breaker::{Cause, Phase};
 use super::{Rules, State};
 
 /// Where an endpoint stands at a moment.
@@ -33,7 +33,7 @@ pub enum Why {
     Tripped,
     /// The probe after a trip is under way.
     Probing,
-    /// It said that it is overloaded.
+    /// It refused a request while it carried no other.
     Resting,
 }
 
@@ -41,23 +41,55 @@ impl State {
     /// Where the endpoint stands at `now`.
     pub fn standing(&self, rules: &Rules, now: Instant) -> Standing {
         let out = |why, until| Standing::Out { why, until };
-        let rests = (self.rests_until > now).then_some(self.rests_until);
-        if !self.checks.is_available() {
+        let rests_until = self.overload.rests_until;
+        let rests = (rests_until > now).then_some(rests_until);
+        if rules.checks && !self.checks.is_available() {
             return out(Why::Unhealthy, None);
         }
-        match (self.breaker.phase, rests) {
+        let phase = match rules.breaks {
+            true => self.breaker.phase,
+            false => Phase::Admitting,
+        };
+        match (phase, rests) {
             (Phase::Tripped { until }, _) if until > now => {
-                out(Why::Tripped, Some(until.max(self.rests_until)))
+                out(Why::Tripped, Some(until.max(rests_until)))
             }
             (Phase::Probing { until }, _) if until > now => {
-                out(Why::Probing, Some(until.max(self.rests_until)))
+                out(Why::Probing, Some(until.max(rests_until)))
             }
             (_, Some(until)) => out(Why::Resting, Some(until)),
             (Phase::Tripped { .. } | Phase::Probing { .. }, None) => Standing::DueForProbe,
-            (Phase::Admitting | Phase::Ramping { .. }, None) => {
-                Standing::In(self.breaker.share(rules, now))
-            }
+            (Phase::Admitting, None) => Standing::In(Share::WHOLE),
+            (Phase::Ramping { .. }, None) => Standing::In(self.breaker.share(rules, now)),
         }
+    }
+
+    /// Whether the breaker keeps the endpoint out, and since when; not where checks do.
+    pub fn tripped_since(&self, rules: &Rules) -> Option<Instant> {
+        let out = rules.breaks && !self.breaker.listens();
+        let available = !rules.checks || self.checks.is_available();
+        (out && available).then_some(self.breaker.since)
+    }
+
+    /// Why the breaker tripped last.
+    pub fn cause(&self) -> Cause {
+        self.breaker.cause
+    }
+
+    /// The status of the last check that failed; 0 where none came.
+    pub fn check_status(&self) -> u16 {
+        self.checks.status
+    }
+
+    /// Whether [`State::bound`] may be some.
+    pub fn may_be_bounded(&self) -> bool {
+        self.overload.bound > 0
+    }
+
+    /// The most requests in flight that the endpoint is trusted with, its successes being counted at
+    /// `answered`; `None` without a bound.
+    pub fn bound(&self, now: Instant, answered: u64) -> Option<u32> {
+        self.overload.bound(now, answered).map(|(bound, _)| bound)
     }
 }
 

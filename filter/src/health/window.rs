@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use crate::values::clock::Instant;
 
+use super::evidence::{Failure, Proof, Row};
+
 /// Parts of a window. A failure is forgotten at most a thirtieth of the window early, and never late.
 pub(super) const BUCKETS: usize = 30;
 const PARTS: u64 = BUCKETS as u64;
@@ -27,14 +29,17 @@ pub(super) struct Window {
     /// The newest first. Those from before the window was begun are empty.
     pub buckets: [Bucket; BUCKETS],
     /// Failures since the counter of successes last moved.
-    pub in_a_row: u32,
+    pub row: Row,
     /// Where the counter stood at the last failure.
     pub answered_at_failure: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bucket {
+    /// Those that are proven.
     pub failures: u32,
+    /// Those that are unopposed.
+    pub unopposed: u32,
     /// Where the counter of successes stood when the bucket began.
     pub base: u64,
 }
@@ -42,22 +47,23 @@ pub(super) struct Bucket {
 /// What a window adds up to at a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tally {
+    /// Those that are proven.
     pub failures: u64,
+    /// Those that are unopposed.
+    pub unopposed: u64,
     pub successes: u64,
-    pub in_a_row: u32,
+    /// Failures in a row, this one included.
+    pub row: Row,
 }
 
 impl Window {
     /// An empty window that begins at `now`.
     pub fn begun(now: Instant, answered: u64) -> Window {
-        let empty = Bucket {
-            failures: 0,
-            base: answered,
-        };
+        let empty = Bucket::begun(answered);
         Window {
             newest: Some(now),
             buckets: [empty; BUCKETS],
-            in_a_row: 0,
+            row: Row::default(),
             answered_at_failure: answered,
         }
     }
@@ -86,31 +92,50 @@ impl Window {
         self.buckets.rotate_right(begun);
         // Buckets that nobody began were without traffic, or it was put down to the one before them.
         for bucket in self.buckets.iter_mut().take(begun) {
-            *bucket = Bucket {
-                failures: 0,
-                base: answered,
-            };
+            *bucket = Bucket::begun(answered);
         }
         self.newest = Some(now);
         true
     }
 
     /// Counts a failure: into the newest bucket if the clock that it was read from is behind.
-    pub fn fail(&mut self, length: Duration, now: Instant, answered: u64) -> Tally {
+    pub fn fail(
+        &mut self,
+        length: Duration,
+        now: Instant,
+        answered: u64,
+        failure: &Failure,
+    ) -> Tally {
         self.roll(length, now, answered);
         if answered != self.answered_at_failure {
-            self.in_a_row = 0;
+            self.row = Row::default();
             self.answered_at_failure = answered;
         }
-        self.in_a_row = self.in_a_row.saturating_add(1);
+        self.row.add(failure);
         if let Some(newest) = self.buckets.first_mut() {
-            newest.failures = newest.failures.saturating_add(1);
+            let count = match failure.proof {
+                Proof::Unreached | Proof::ServedElsewhere => &mut newest.failures,
+                Proof::Unopposed => &mut newest.unopposed,
+            };
+            *count = count.saturating_add(1);
         }
         let base = self.buckets.last().map_or(answered, |oldest| oldest.base);
         Tally {
             failures: self.buckets.iter().map(|b| u64::from(b.failures)).sum(),
+            unopposed: self.buckets.iter().map(|b| u64::from(b.unopposed)).sum(),
             successes: answered.saturating_sub(base),
-            in_a_row: self.in_a_row,
+            row: self.row,
+        }
+    }
+}
+
+impl Bucket {
+    /// An empty one that begins where the counter of successes stands at `answered`.
+    fn begun(answered: u64) -> Bucket {
+        Bucket {
+            failures: 0,
+            unopposed: 0,
+            base: answered,
         }
     }
 }
@@ -128,6 +153,14 @@ fn buckets_between(earlier: Instant, later: Instant, length: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::Caller;
+
+    const FAILURE: Failure = Failure {
+        placed: Instant::from_nanos(0),
+        caller: Caller(0),
+        proof: Proof::Unreached,
+        status: 0,
+    };
 
     const LENGTH: Duration = Duration::from_secs(300);
 
@@ -142,23 +175,26 @@ mod tests {
     #[test]
     fn successes_are_the_counters_differences() {
         let mut window = Window::begun(at(5), 1_000);
-        assert_eq!(counts(window.fail(LENGTH, at(6), 1_007)), (1, 7));
+        assert_eq!(counts(window.fail(LENGTH, at(6), 1_007, &FAILURE)), (1, 7));
         window.roll(LENGTH, at(10), 1_010);
-        assert_eq!(counts(window.fail(LENGTH, at(299), 1_020)), (2, 20));
+        assert_eq!(
+            counts(window.fail(LENGTH, at(299), 1_020, &FAILURE)),
+            (2, 20)
+        );
     }
 
     #[test]
     fn a_bucket_leaves_the_window_after_thirty() {
         let mut window = Window::begun(at(0), 0);
-        window.fail(LENGTH, at(9), 3);
+        window.fail(LENGTH, at(9), 3, &FAILURE);
         window.roll(LENGTH, at(10), 5);
-        assert_eq!(counts(window.fail(LENGTH, at(299), 8)), (2, 8));
+        assert_eq!(counts(window.fail(LENGTH, at(299), 8, &FAILURE)), (2, 8));
         assert_eq!(
-            counts(window.fail(LENGTH, at(300), 8)),
+            counts(window.fail(LENGTH, at(300), 8, &FAILURE)),
             (2, 3),
             "without the first bucket's failure and five successes"
         );
-        assert_eq!(counts(window.fail(LENGTH, at(10_000), 9)), (1, 0));
+        assert_eq!(counts(window.fail(LENGTH, at(10_000), 9, &FAILURE)), (1, 0));
     }
 
     #[test]
@@ -166,7 +202,12 @@ mod tests {
         let mut window = Window::begun(at(0), 0);
         let mut rows = Vec::new();
         for (seconds, answered) in [(1, 0), (2, 0), (900, 0), (901, 1), (902, 1)] {
-            rows.push(window.fail(LENGTH, at(seconds), answered).in_a_row);
+            rows.push(
+                window
+                    .fail(LENGTH, at(seconds), answered, &FAILURE)
+                    .row
+                    .length,
+            );
         }
         assert_eq!(rows, [1, 2, 3, 1, 2]);
     }
@@ -176,19 +217,23 @@ mod tests {
         for restarted in [0, 99] {
             let mut window = Window::begun(at(0), 100);
             for _ in 0..4 {
-                window.fail(LENGTH, at(1), 5_000);
+                window.fail(LENGTH, at(1), 5_000, &FAILURE);
             }
-            let tally = window.fail(LENGTH, at(2), restarted);
-            assert_eq!((counts(tally), tally.in_a_row), ((1, 0), 1));
+            let tally = window.fail(LENGTH, at(2), restarted, &FAILURE);
+            assert_eq!((counts(tally), tally.row.length), ((1, 0), 1));
             assert_eq!(
-                counts(window.fail(LENGTH, at(3), restarted + 4)),
+                counts(window.fail(LENGTH, at(3), restarted + 4, &FAILURE)),
                 (2, 4),
                 "and counts on from there"
             );
         }
         let mut window = Window::begun(at(0), u64::MAX - 1);
-        window.fail(LENGTH, at(1), u64::MAX);
-        assert_eq!(counts(window.fail(LENGTH, at(2), 0)), (1, 0), "wrapped");
+        window.fail(LENGTH, at(1), u64::MAX, &FAILURE);
+        assert_eq!(
+            counts(window.fail(LENGTH, at(2), 0, &FAILURE)),
+            (1, 0),
+            "wrapped"
+        );
     }
 
     #[test]
@@ -196,17 +241,17 @@ mod tests {
         let mut window = Window::begun(at(100), 0);
         assert!(!window.needs_roll(LENGTH, at(0)));
         assert!(!window.roll(LENGTH, at(99), 7));
-        assert_eq!(counts(window.fail(LENGTH, at(0), 7)), (1, 7));
-        assert_eq!(counts(window.fail(LENGTH, at(399), 7)), (2, 7));
-        assert_eq!(counts(window.fail(LENGTH, at(400), 7)), (2, 0));
+        assert_eq!(counts(window.fail(LENGTH, at(0), 7, &FAILURE)), (1, 7));
+        assert_eq!(counts(window.fail(LENGTH, at(399), 7, &FAILURE)), (2, 7));
+        assert_eq!(counts(window.fail(LENGTH, at(400), 7, &FAILURE)), (2, 0));
     }
 
     #[test]
     fn a_window_of_another_length_goes_on_sliding() {
         let mut window = Window::begun(at(1_000), 0);
-        window.fail(Duration::from_secs(30), at(1_000), 0);
-        assert_eq!(counts(window.fail(LENGTH, at(1_250), 0)), (2, 0));
-        assert_eq!(counts(window.fail(LENGTH, at(1_400), 0)), (2, 0));
+        window.fail(Duration::from_secs(30), at(1_000), 0, &FAILURE);
+        assert_eq!(counts(window.fail(LENGTH, at(1_250), 0, &FAILURE)), (2, 0));
+        assert_eq!(counts(window.fail(LENGTH, at(1_400), 0, &FAILURE)), (2, 0));
     }
 
     #[test]
@@ -214,7 +259,7 @@ mod tests {
         let mut window = Window::default();
         for length in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
             for now in [0, 1, u64::MAX] {
-                window.fail(length, Instant::from_nanos(now), 0);
+                window.fail(length, Instant::from_nanos(now), 0, &FAILURE);
             }
         }
     }

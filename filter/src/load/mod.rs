@@ -16,6 +16,7 @@
 //! | [vLLM] | | `vllm:kv_cache_usage_perc`, before 0.10 `vllm:gpu_cache_usage_perc` (fractions) | `vllm:num_requests_waiting` | `vllm:num_requests_running` |
 //! | [SGLang] | | `sglang:token_usage` | `sglang:num_queue_reqs` | `sglang:num_running_reqs` |
 //! | [TGI] | | | `tgi_queue_size` | `tgi_batch_current_size` |
+//! | [llama.cpp] with `--metrics` | | `llamacpp:kv_cache_usage_ratio` (fraction), in builds before [#13660] of May 2025 | `llamacpp:requests_deferred` | `llamacpp:requests_processing` |
 //! | [Triton] | `nv_gpu_utilization` (fraction) | `nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="fraction"}` | `nv_inference_pending_request_count`, `nv_trt_llm_request_metrics{request_type="waiting"}` | the latter with `"scheduled"` |
 //! | TensorRT-LLM | | `trtllm_kv_cache_utilization` | `trtllm_num_requests_waiting` | `trtllm_num_requests_running` |
 //! | [DCGM] | `DCGM_FI_PROF_GR_ENGINE_ACTIVE` (fraction), else `DCGM_FI_DEV_GPU_UTIL` (percentage) | | | |
@@ -28,6 +29,8 @@
 //! [vLLM]: https://docs.vllm.ai/en/latest/usage/metrics.html
 //! [SGLang]: https://docs.sglang.io/references/production_metrics.html
 //! [TGI]: https://huggingface.co/docs/text-generation-inference/reference/metrics
+//! [llama.cpp]: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md#get-metrics-prometheus-compatible-metrics-exporter
+//! [#13660]: https://github.com/ggml-org/llama.cpp/pull/13660
 //! [Triton]: https://github.com/triton-inference-server/server/blob/main/docs/user_guide/metrics.md
 //! [DCGM]: https://github.com/NVIDIA/dcgm-exporter/blob/main/etc/default-counters.csv
 //! [model server protocol]: https://github.com/kubernetes-sigs/gateway-api-inference-extension/tree/main/docs/proposals/003-model-server-protocol

@@ -26,7 +26,7 @@ pub(super) fn quantity(name: &[u8]) -> Option<Quantity> {
 }
 
 /// A table and not a `match`, which becomes five kilobytes of comparisons.
-const NAMES: [(&[u8], Quantity); 27] = [
+const NAMES: [(&[u8], Quantity); 30] = [
     (b"vllm:kv_cache_usage_perc", Quantity::KvCache),
     (b"vllm:gpu_cache_usage_perc", Quantity::KvCache),
     (b"vllm:num_requests_waiting", Quantity::Waiting),
@@ -34,6 +34,9 @@ const NAMES: [(&[u8], Quantity); 27] = [
     (b"sglang:token_usage", Quantity::KvCache),
     (b"sglang:num_queue_reqs", Quantity::Waiting),
     (b"sglang:num_running_reqs", Quantity::Running),
+    (b"llamacpp:kv_cache_usage_ratio", Quantity::KvCache),
+    (b"llamacpp:requests_deferred", Quantity::Waiting),
+    (b"llamacpp:requests_processing", Quantity::Running),
     (b"tgi_queue_size", Quantity::Waiting),
     (b"tgi_batch_current_size", Quantity::Running),
     (b"nv_gpu_utilization", Quantity::Gpu),

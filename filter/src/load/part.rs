@@ -154,7 +154,7 @@ impl Load {
     pub fn weight(&self, base: Weight) -> Weight {
         match self.named {
             Some(named) if !base.is_drained() => named,
-            _ => weight::weight(base, self.report.gpu, self.latency),
+            _ => weight::weight(base, &self.report, self.latency),
         }
     }
 }

@@ -59,7 +59,7 @@ fn sample(line: &[u8], tally: &mut Tally) {
 fn split_name(line: &[u8]) -> Option<(&[u8], &[u8])> {
     if !matches!(
         line.first()?,
-        b'v' | b's' | b't' | b'n' | b'D' | b'g' | b'k'
+        b'v' | b's' | b'l' | b't' | b'n' | b'D' | b'g' | b'k'
     ) {
         return None;
     }
@@ -131,6 +131,8 @@ mod tests {
             vllm:kv_cache_usage_perc{engine=\"0\",model_name=\"m\"} 0.734\n";
         let sglang = "sglang:num_running_reqs{model_name=\"m\"} 162.0\n\
             sglang:token_usage{model_name=\"m\"} 0.28\nsglang:num_queue_reqs{model_name=\"m\"} 2826.0\n";
+        let llama = "llamacpp:kv_cache_usage_ratio 0.5\nllamacpp:requests_processing 4\n\
+            llamacpp:requests_deferred 46\nllamacpp:n_busy_slots_per_decode 3.87\n";
         let tgi = "tgi_batch_current_size 4\ntgi_queue_size 3\n";
         let triton = "nv_gpu_utilization{gpu_uuid=\"GPU-a\"} 0.31\n\
             nv_inference_pending_request_count{model=\"a\",version=\"1\"} 3\n\
@@ -147,6 +149,7 @@ mod tests {
         let table = [
             (vllm, None, Some(7_340), Some(2), Some(5)),
             (sglang, None, Some(2_800), Some(2826), Some(162)),
+            (llama, None, Some(5_000), Some(46), Some(4)),
             (tgi, None, None, Some(3), Some(4)),
             (triton, Some(3_100), Some(5_000), Some(20), Some(7)),
             (trtllm, None, Some(6_200), Some(1), Some(2)),

@@ -33,7 +33,9 @@ impl Config {
     pub fn unplayed_clusters(&self) -> Vec<Error> {
         let mut named = Vec::new();
         collect(&self.document(), "", &mut named);
-        named.retain(|(place, _)| !place.starts_with("pools["));
+        named.retain(|(place, _)| {
+            !place.starts_with("pools[") || place.ends_with("metrics_cluster")
+        });
         let unplayed = |(place, found)| Error::Unplayed {
             file: self.file.clone(),
             place,
@@ -57,6 +59,9 @@ fn collect(value: &Value, place: &str, named: &mut Vec<(String, String)>) {
                 place => format!("{place}.{name}"),
             };
             let text = |name: &str| fields.get(name).and_then(Value::as_str);
+            if let Some(exporters) = text("metrics_cluster") {
+                named.push((field("metrics_cluster"), exporters.to_owned()));
+            }
             match (text("cluster"), text("name")) {
                 (Some(cluster), _) => named.push((field("cluster"), cluster.to_owned())),
                 (None, Some(pool)) if fields.contains_key("endpoints") => {
@@ -96,16 +101,19 @@ mod tests {
         let found = missing(|document| {
             document["pools"][0]["name"] = json!("tiny");
             document["pools"][1]["cluster"] = json!("lnog");
+            document["pools"][1]["load"] =
+                json!({"metrics_path": "/metrics", "metrics_cluster": "dcgm"});
             document["quota_engine"] = json!({"webdis": {"cluster": "webdis"}});
         });
         for (error, expected) in found.iter().zip([
             "pools[0].name: the bootstrap has no cluster \"tiny\"; it has small, long",
             "pools[1].cluster: the bootstrap has no cluster \"lnog\"",
+            "pools[1].load.metrics_cluster: the bootstrap has no cluster \"dcgm\"",
             "quota_engine.webdis.cluster: the bootstrap has no cluster \"webdis\"",
         ]) {
             assert!(error.contains(expected), "{error}");
         }
-        assert_eq!(found.len(), 3, "{found:?}");
+        assert_eq!(found.len(), 4, "{found:?}");
     }
 
     #[test]

@@ -28,6 +28,10 @@ impl Gauges for Counts {
         self.0[endpoint] += u64::from(room);
         room
     }
+
+    fn release(&mut self, endpoint: usize) {
+        self.0[endpoint] -= 1;
+    }
 }
 
 /// A pool of endpoints of these weights.

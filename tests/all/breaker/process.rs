@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use junheng::health::{Outcome, ProbeEnd, Rules, State};
+use junheng::health::{Caller, Check, Failure, Outcome, ProbeEnd, Refusal, Rules, State};
 use junheng::values::{clock::Instant, rng::Rng};
 
 /// One key of shared data.
@@ -39,9 +39,9 @@ impl Shared {
 /// What a worker has to tell.
 #[derive(Clone, Copy, Debug)]
 pub enum Input {
-    Roll,
-    /// A request placed then.
-    Failed(Instant),
+    Roll(Caller),
+    Failed(Failure),
+    /// The only request in flight was refused.
     Overloaded(Option<u64>),
     Probe,
     Probed(u32, ProbeEnd),
@@ -64,12 +64,21 @@ impl Step {
     pub fn take(input: Input, rules: &Rules, now: Instant, shared: &Shared, answered: u64) -> Step {
         let (old, version) = shared.read();
         let (new, outcome) = match input {
-            Input::Roll => old.roll(rules, now, answered),
-            Input::Failed(placed) => old.failed(rules, placed, now, answered),
-            Input::Overloaded(asked) => old.overloaded(rules, now, asked.map(Duration::from_secs)),
+            Input::Roll(caller) => old.roll(rules, now, answered, caller),
+            Input::Failed(failure) => old.failed(rules, &failure, now, answered),
+            Input::Overloaded(asked) => {
+                let refusal = Refusal {
+                    in_flight: 1,
+                    retry_after: asked.map(Duration::from_secs),
+                    caller: None,
+                };
+                old.overloaded(rules, &refusal, now, answered)
+            }
             Input::Probe => old.probe(rules, now),
             Input::Probed(token, end) => old.probed(rules, now, answered, token, end),
-            Input::Checked(passed) => old.checked(rules, now, answered, passed),
+            Input::Checked(passed) => {
+                old.checked(rules, now, answered, Check { passed, status: 0 })
+            }
         };
         assert_eq!(
             outcome == Outcome::Unchanged,

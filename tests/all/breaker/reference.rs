@@ -1,18 +1,23 @@
 //! The breaker as one would write it on a single thread with all the memory there is: lists of what happened,
 //! added up anew each time. It shares with the real one its rules and the names of outcomes, and no code.
 
-use junheng::health::{Outcome, ProbeEnd, Rules, Trip};
+use junheng::health::{Caller, Failure, Outcome, ProbeEnd, Proof, Rules, Trip};
 use junheng::values::clock::Instant;
 
 #[derive(Default)]
 pub struct Reference {
     rules: Rules,
-    failures: Vec<Failure>,
+    failures: Vec<Failed>,
+    /// Whose requests were served, and whose failed with no other endpoint asked; when.
+    served: Vec<(Caller, u64)>,
+    failing: Vec<(Caller, u64)>,
     successes: Vec<Success>,
     /// The newest bucket that anybody began, and where the counter of successes stood then.
     newest: Option<(u64, u64)>,
     checks: Vec<bool>,
     rests_until: u64,
+    /// When it was refused last, and where the counter stood.
+    refused: Option<(u64, u64)>,
     tripped_until: Option<u64>,
     /// The probe whose end is awaited: its token, and when it was sent.
     probe: Option<(u32, u64)>,
@@ -20,8 +25,10 @@ pub struct Reference {
     back_since: Option<u64>,
 }
 
-struct Failure {
+struct Failed {
     bucket: u64,
+    caller: Caller,
+    proof: Proof,
     /// Where the counter stood.
     answered: u64,
 }
@@ -57,14 +64,20 @@ impl Reference {
         self.probe.is_some()
     }
 
-    pub fn rolled(&mut self, now: Instant, answered: u64) -> Option<Outcome> {
-        if self.tripped_until.is_none() {
-            self.begin_bucket(now, answered);
+    pub fn rolled(&mut self, now: Instant, answered: u64, caller: Caller) -> Option<Outcome> {
+        if self.tripped_until.is_none() && self.begin_bucket(now, answered) {
+            self.served.push((caller, now.as_nanos()));
         }
         None
     }
 
-    pub fn failed(&mut self, placed: Instant, now: Instant, answered: u64) -> Option<Outcome> {
+    pub fn failed(&mut self, failure: &Failure, now: Instant, answered: u64) -> Option<Outcome> {
+        let Failure {
+            placed,
+            caller,
+            proof,
+            ..
+        } = *failure;
         let late = self
             .back_since
             .is_some_and(|since| placed.as_nanos() < since);
@@ -73,36 +86,84 @@ impl Reference {
         }
         self.begin_bucket(now, answered);
         let (newest, _) = self.newest.unwrap();
-        self.failures.push(Failure {
+        self.failures.push(Failed {
             bucket: newest,
+            caller,
+            proof,
             answered,
         });
-        let fails = self.failures.iter().filter(|f| f.bucket + 30 > newest);
-        let fails = fails.count();
+        if proof == Proof::Unopposed {
+            self.failing.push((caller, now.as_nanos()));
+        }
+        let within = self.failures.iter().filter(|f| f.bucket + 30 > newest);
+        let (unopposed, proven): (Vec<_>, Vec<_>) =
+            within.partition(|f| f.proof == Proof::Unopposed);
         let successes = self.successes.iter();
         let successes = successes.filter(|s| s.nth <= answered && s.bucket + 30 > newest);
-        let requests = fails + successes.count();
+        let successes = successes.count();
         let row = self.failures.iter().rev();
-        let row = row.take_while(|f| f.answered == answered).count();
+        let row: Vec<_> = row.take_while(|f| f.answered == answered).collect();
+        let others_served = self.others(&self.served, caller, now);
+        let several_fail = self
+            .failing
+            .last()
+            .is_some_and(|(last, _)| self.others(&self.failing, *last, now));
+        let counted = |unopposed_count: bool| {
+            proven.len() + if unopposed_count { unopposed.len() } else { 0 }
+        };
         let reached = match self.rules.trip {
             Trip::ErrorRate(rule) => {
+                let fails = counted(several_fail);
+                let requests = fails + successes;
                 // Quotients of small integers are rounded alike, so equal ones compare equal.
                 let rate = fails as f64 / requests as f64;
                 let too_many = rate > f64::from(rule.above_percent) / 100.0;
-                too_many && requests >= rule.least_requests as usize
-                    || rule.in_a_row != 0 && row >= rule.in_a_row as usize
+                let share = too_many && requests >= rule.least_requests as usize;
+                let row = rule.in_a_row != 0
+                    && row_trips(&row, rule.in_a_row as usize, others_served, || {
+                        let in_row = row.iter().filter(|f| f.proof == Proof::Unopposed);
+                        let before = unopposed.len().saturating_sub(in_row.count());
+                        before as f64 / (before + successes) as f64
+                    });
+                share || row
             }
-            Trip::FailTimeout(rule) => rule.max_fails != 0 && fails >= rule.max_fails as usize,
+            Trip::FailTimeout(rule) => {
+                let fails = counted(several_fail || !others_served);
+                rule.max_fails != 0 && fails >= rule.max_fails as usize
+            }
         };
         reached.then(|| self.trip(now))
     }
 
-    pub fn overloaded(&mut self, now: Instant, seconds: Option<u64>) -> Option<Outcome> {
-        let rested = self.rests_until;
-        if self.tripped_until.is_none() {
-            self.rest(now, seconds);
-        }
-        (self.rests_until != rested).then_some(Outcome::Resting)
+    /// Whether one of the last two callers of `met` within the window is another than `caller`.
+    fn others(&self, met: &[(Caller, u64)], caller: Caller, now: Instant) -> bool {
+        let window = match self.rules.trip {
+            Trip::ErrorRate(rule) => rule.window,
+            Trip::FailTimeout(rule) => rule.fail_timeout,
+        };
+        let latest = met.last().copied();
+        let other = met
+            .iter()
+            .rev()
+            .find(|(met, _)| latest.is_some_and(|(latest, _)| *met != latest))
+            .copied();
+        let fresh = |at: u64| now.as_nanos().saturating_sub(at) <= window.as_nanos() as u64;
+        [latest, other]
+            .into_iter()
+            .flatten()
+            .any(|(met, at)| met != caller && fresh(at))
+    }
+
+    pub fn overloaded(
+        &mut self,
+        now: Instant,
+        answered: u64,
+        seconds: Option<u64>,
+    ) -> Option<Outcome> {
+        let before = (self.refused, self.rests_until);
+        self.refused = Some((now.as_nanos(), answered));
+        self.rest(now, seconds);
+        ((self.refused, self.rests_until) != before).then_some(Outcome::Overloaded)
     }
 
     pub fn probe(&mut self, now: Instant) -> Option<Outcome> {
@@ -130,12 +191,12 @@ impl Reference {
         }
         Some(match end {
             ProbeEnd::Passed => self.ramp(now, answered),
-            ProbeEnd::Failed => self.trip(now),
+            ProbeEnd::Failed(_) => self.trip(now),
             ProbeEnd::Overloaded(asked) => {
                 self.rest(now, asked.map(|asked| asked.as_secs()));
                 self.trip(now);
                 self.tripped_until = Some(self.rests_until);
-                Outcome::Resting
+                Outcome::Overloaded
             }
             ProbeEnd::Abandoned(waited) => {
                 let lost = self.probe.map_or(0, |(_, sent)| sent)
@@ -181,7 +242,8 @@ impl Reference {
         }
     }
 
-    fn begin_bucket(&mut self, now: Instant, answered: u64) {
+    /// Whether a bucket was begun.
+    fn begin_bucket(&mut self, now: Instant, answered: u64) -> bool {
         let length = match self.rules.trip {
             Trip::ErrorRate(rule) => rule.window,
             Trip::FailTimeout(rule) => rule.fail_timeout,
@@ -192,11 +254,13 @@ impl Reference {
                 if bucket > newest {
                     self.begin(bucket, answered);
                 }
+                bucket > newest
             }
             _ => {
                 self.failures.clear();
                 self.successes.retain(|success| success.nth > answered);
                 self.begin(bucket, answered);
+                true
             }
         }
     }
@@ -225,6 +289,7 @@ impl Reference {
         self.probe = None;
         self.back_since = Some(now.as_nanos());
         self.newest = None;
+        self.failing.clear();
         self.begin_bucket(now, answered);
         Outcome::Ramping
     }
@@ -253,4 +318,25 @@ impl Reference {
         }
         available
     }
+}
+
+/// Whether failures without a success between them trip; `chance` is the share of requests that failed by
+/// themselves before.
+fn row_trips(
+    row: &[&Failed],
+    in_a_row: usize,
+    others_served: bool,
+    chance: impl Fn() -> f64,
+) -> bool {
+    let of = |proof| row.iter().filter(|f| f.proof == proof).count();
+    let proven = row.len() - of(Proof::Unopposed);
+    let several = row.iter().any(|f| f.caller != row[0].caller);
+    if row.len() < in_a_row {
+        return false;
+    }
+    if of(Proof::Unreached) >= in_a_row || proven >= 4 * in_a_row {
+        return true;
+    }
+    let by_chance = of(Proof::Unopposed) > 0 && chance().powi(row.len() as i32) > 1e-6;
+    (several || !others_served) && !by_chance
 }

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use junheng::health::{ErrorRate, FailTimeout, Outcome, ProbeEnd, Rules, Standing, State, Trip};
+use junheng::health::{
+    Caller, ErrorRate, FailTimeout, Failure, Outcome, ProbeEnd, Proof, Rules, Standing, State, Trip,
+};
 use junheng::values::{clock::Instant, rng::Rng};
 
 use super::process::{Input, Shared, Step};
@@ -16,7 +18,7 @@ pub struct Coverage {
     pub stores_lost: u64,
     pub tripped: u64,
     pub ramping: u64,
-    pub resting: u64,
+    pub overloaded: u64,
     pub unavailable: u64,
     pub available: u64,
     pub probes_replaced: u64,
@@ -111,17 +113,21 @@ impl Trace {
             }
             _ if self.rng.below(100) < self.failing => {
                 let waited = [0, 0, 1, 1_000, 60_000][self.rng.below(5)];
-                (
-                    Input::Failed(millis(now.as_nanos() / 1_000_000 - waited)),
-                    0,
-                )
+                let failure = Failure {
+                    placed: millis(now.as_nanos() / 1_000_000 - waited),
+                    caller: self.caller(),
+                    proof: [Proof::Unreached, Proof::ServedElsewhere, Proof::Unopposed]
+                        [self.rng.below(3)],
+                    status: 500,
+                };
+                (Input::Failed(failure), 0)
             }
             _ => {
                 let successes = 1 + self.rng.below(12) as u64;
                 if !self.workers[worker].known.needs_roll(&self.rules, now) {
                     return self.succeed(successes);
                 }
-                (Input::Roll, successes)
+                (Input::Roll(self.caller()), successes)
             }
         };
         let step = Step::take(input, &self.rules, now, &self.shared, self.answered);
@@ -154,9 +160,9 @@ impl Trace {
         let late =
             matches!(step.input, Input::Probed(token, _) if Some(&token) != self.probes.last());
         let expected = match step.input {
-            Input::Roll => self.reference.rolled(now, answered),
-            Input::Failed(placed) => self.reference.failed(placed, now, answered),
-            Input::Overloaded(asked) => self.reference.overloaded(now, asked),
+            Input::Roll(caller) => self.reference.rolled(now, answered, caller),
+            Input::Failed(failure) => self.reference.failed(&failure, now, answered),
+            Input::Overloaded(asked) => self.reference.overloaded(now, answered, asked),
             Input::Probe => self.reference.probe(now),
             Input::Probed(token, end) => self.reference.probed(now, answered, token, end),
             Input::Checked(passed) => self.reference.checked(now, answered, passed),
@@ -172,7 +178,7 @@ impl Trace {
             Outcome::Tripped => seen.tripped += 1,
             Outcome::GivenBack => seen.probes_given_back += 1,
             Outcome::Ramping => seen.ramping += 1,
-            Outcome::Resting => seen.resting += 1,
+            Outcome::Overloaded => seen.overloaded += 1,
             Outcome::Unavailable => seen.unavailable += 1,
             Outcome::Available => seen.available += 1,
             Outcome::Probing(token) => {
@@ -224,13 +230,18 @@ impl Trace {
         }
     }
 
+    /// One caller has most of the traffic.
+    fn caller(&mut self) -> Caller {
+        Caller([1, 1, 1, 1, 2, 3][self.rng.below(6)])
+    }
+
     fn retry_after(&mut self) -> Option<u64> {
         [None, Some(0), Some(1), Some(5), Some(59), Some(3_600)][self.rng.below(6)]
     }
 
     fn probe_end(&mut self) -> ProbeEnd {
         match self.rng.below(5) {
-            0 => ProbeEnd::Failed,
+            0 => ProbeEnd::Failed(500),
             1 => ProbeEnd::Overloaded(self.retry_after().map(Duration::from_secs)),
             2 => ProbeEnd::Abandoned(Duration::from_secs([0, 2, 20, 100][self.rng.below(4)])),
             _ => ProbeEnd::Passed,

@@ -14,7 +14,7 @@ on_both! {
     several_answers_that_are_left_before_their_usage_are_charged_what_was_relayed_of_all
     an_embedding_is_charged_as_it_says
     an_empty_prompt_is_metered_like_any_other
-    what_an_endpoint_refuses_costs_nothing
+    what_an_endpoint_fails_costs_a_request_and_what_it_puts_off_nothing
     a_stream_cut_at_any_event_is_charged_what_was_relayed
     more_than_was_reserved_is_charged_while_it_passes
     a_stream_is_cut_where_its_limit_says_so
@@ -23,15 +23,17 @@ on_both! {
     a_client_that_leaves_before_the_answer_pays_for_its_input
 }
 
-fn what_an_endpoint_refuses_costs_nothing(on: On) {
-    let quotas = json!([{"name": "team", "tokens": {"limit": 1000, "per": "1h"}, "requests": {"limit": 3, "per": "1h"}}]);
+fn what_an_endpoint_fails_costs_a_request_and_what_it_puts_off_nothing(on: On) {
+    let quotas = json!([{"name": "team", "tokens": {"limit": 1000, "per": "1h"}, "requests": {"limit": 6, "per": "1h"}}]);
     let proxy = &mut *proxy(on, &config(quotas), 1);
-    for status in [400, 404, 500, 502, 400] {
+    for status in [400, 404, 500, 502, 429, 503, 529, 503] {
         let (stream, step) = ask(proxy, 0, &[], 994);
         assert!(is_sent(&step), "{status}");
         proxy.respond(stream, status, 1);
         proxy.respond_body(stream, b"{}", true);
         proxy.close(stream);
+        // It rests after 503 and 529.
+        pass(proxy, 0..1, Duration::from_secs(1));
     }
     // No endpoint of the list could be reached.
     let (stream, _) = ask(proxy, 0, &[], 994);
@@ -40,7 +42,7 @@ fn what_an_endpoint_refuses_costs_nothing(on: On) {
     let (stream, step) = ask(proxy, 0, &[], 994);
     assert!(is_sent(&step));
     let told = proxy.respond_with(stream, 200, 1, &[]);
-    assert_eq!(number(&told, "x-ratelimit-remaining-requests"), 2);
+    assert_eq!(number(&told, "x-ratelimit-remaining-requests"), 1);
     assert_eq!(number(&told, "x-ratelimit-remaining-tokens"), 0);
 }
 

@@ -135,6 +135,8 @@ pub trait Proxy {
     fn revive(&mut self, worker: usize);
     /// A metric's value.
     fn metric(&self, name: &str) -> i64;
+    /// The lines that Junheng wrote into the proxy's log, oldest first.
+    fn logs(&self) -> Vec<String>;
     /// Time passes.
     fn advance(&mut self, by: Duration);
     /// Somebody sets the wall clock, by so many seconds.

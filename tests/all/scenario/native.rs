@@ -1,5 +1,6 @@
 //! The flow called directly: what the adapter does on the wasm side, in its plainest form.
 
+mod logs;
 mod meters;
 
 use std::cell::RefCell;
@@ -45,6 +46,7 @@ struct Open {
 
 impl Native {
     pub fn new(config: &Value, workers: usize) -> Native {
+        logs::install();
         let meters = Meters::default();
         meters.now.set(Instant::from_nanos(1 << 40));
         let mut native = Native {
@@ -238,7 +240,7 @@ impl Proxy for Native {
         let start = ResponseStart {
             status,
             attempts,
-            origin: Origin::ForEndpoint,
+            origin: Origin::Unreached,
             headers: &Headers::default(),
         };
         self.start(stream, start);
@@ -256,14 +258,14 @@ impl Proxy for Native {
 
     fn respond_body(&mut self, stream: StreamId, chunk: &[u8], end: bool) -> Vec<u8> {
         let (open, worker, meters) = self.at(stream);
-        if open.stream.awaits_first_byte() {
-            open.stream.on_first_byte(worker, meters);
-        }
         if end {
             open.stream.on_response_complete();
         }
         let wanted = open.stream.wants_response_body();
         let instead = wanted.then(|| open.stream.on_response_body(chunk, end));
+        if open.stream.awaits_first_byte() {
+            open.stream.on_first_byte(worker, meters);
+        }
         if open.stream.is_due() {
             open.stream.on_due(worker, meters);
         }
@@ -282,6 +284,11 @@ impl Proxy for Native {
         let at_work = self.workers[worker].as_mut().expect("a worker that lives");
         let errands = at_work.on_tick(&mut self.meters);
         self.ask(worker, errands);
+        let at_work = self.workers[worker].as_mut().expect("a worker that lives");
+        for id in at_work.overdue(&mut self.meters) {
+            let (open, worker, meters) = self.at(StreamId(id as usize));
+            open.stream.on_overdue(worker, meters);
+        }
         self.wake(worker);
     }
 
@@ -350,6 +357,10 @@ impl Proxy for Native {
             .iter()
             .find(|(known, _)| known == name)
             .map_or(0, |(_, value)| *value)
+    }
+
+    fn logs(&self) -> Vec<String> {
+        logs::lines()
     }
 
     fn step_wall(&mut self, seconds: i64) {

@@ -89,6 +89,14 @@ impl Wasm {
         self.vm(worker).fuel_used()
     }
 
+    /// Answers what a worker asked with these headers.
+    pub fn reply_with(&mut self, worker: usize, asked: &Asked, head: Headers, body: &[u8]) {
+        self.vm(worker)
+            .http_call_response(asked.token, head, body.to_vec(), Headers::new())
+            .expect("no trap");
+        self.settle(worker);
+    }
+
     /// Keeps what callbacks have done to other streams than those that they were about.
     fn settle(&mut self, worker: usize) {
         for event in self.vm(worker).take_events() {
@@ -281,10 +289,7 @@ impl Proxy for Wasm {
 
     fn reply(&mut self, worker: usize, asked: &Asked, status: u16, body: &[u8]) {
         let head = Headers::from_iter([(":status", status.to_string())]);
-        self.vm(worker)
-            .http_call_response(asked.token, head, body.to_vec(), Headers::new())
-            .expect("no trap");
-        self.settle(worker);
+        self.reply_with(worker, asked, head, body);
     }
 
     fn kill(&mut self, worker: usize) {
@@ -306,6 +311,11 @@ impl Proxy for Wasm {
             Some(Metric::Gauge(value)) => value,
             Some(Metric::Histogram(summary)) => summary.count as i64,
         }
+    }
+
+    fn logs(&self) -> Vec<String> {
+        let lines = self.host.logs().into_iter();
+        lines.map(|line| line.text).collect()
     }
 
     fn step_wall(&mut self, seconds: i64) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{At, Result, wrong};
+use super::{At, Error, Result, wrong};
 use crate::config::{ModelPattern, base_name};
 
 const NAME_BYTES: usize = 64;
@@ -117,6 +117,15 @@ pub(super) fn url_path(text: &str) -> Result<String> {
     wrong(format!(
         "{text:?} is no path; write one that starts with `/` and has no spaces"
     ))
+}
+
+/// The name of one of the proxy's clusters, which a header can hold.
+pub(super) fn cluster_name(text: &str) -> Result<String> {
+    header_text(text).map_err(|_| {
+        Error::new(format!(
+            "{text:?} cannot name a cluster; write its name as the proxy has it, or leave it out"
+        ))
+    })
 }
 
 /// A text that can stand in a header as it is.

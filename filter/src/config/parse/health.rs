@@ -3,13 +3,16 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::checks::{duration, url_path, within};
+use super::checks::{cluster_name, duration, each, url_path, within};
 use super::{At, Result, wrong};
 use crate::config::wire;
-use crate::config::{Breaker, Check, Load};
+use crate::config::{Breaker, Check, Load, MetricsPage};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SECOND_TO_HOUR: RangeInclusive<Duration> = Duration::from_secs(1)..=HOUR;
+const STATUS: RangeInclusive<u16> = 100..=599;
+/// As many as there are.
+const MOST_STATUSES: usize = 500;
 
 pub(super) fn check(check: &wire::Check) -> Result<Option<Check>> {
     let interval = duration(
@@ -18,12 +21,14 @@ pub(super) fn check(check: &wire::Check) -> Result<Option<Check>> {
         Duration::from_secs(10),
     )
     .at("interval")?;
-    let status = check
-        .status
-        .map(|status| within(Some(status), 100..=599, status));
     let rule = Check {
         path: url_path(check.path.as_deref().unwrap_or("/health")).at("path")?,
-        status: status.transpose().at("status")?,
+        statuses: check
+            .status
+            .as_ref()
+            .map(statuses)
+            .transpose()
+            .at("status")?,
         interval,
         // An answer that is awaited beyond the next question would be two answers.
         timeout: duration(
@@ -36,6 +41,32 @@ pub(super) fn check(check: &wire::Check) -> Result<Option<Check>> {
         healthy_after: within(check.healthy_after, 1..=100, 2).at("healthy_after")?,
     };
     Ok(check.enabled.unwrap_or(true).then_some(rule))
+}
+
+fn statuses(statuses: &wire::Statuses) -> Result<Vec<RangeInclusive<u16>>> {
+    match statuses {
+        wire::Statuses::One(one) => Ok(vec![status(one)?]),
+        wire::Statuses::List(list) => each(1..=MOST_STATUSES, list, &status),
+    }
+}
+
+fn status(status: &wire::Status) -> Result<RangeInclusive<u16>> {
+    let text = match status {
+        wire::Status::Number(number) => {
+            let number = within(Some(*number), STATUS, *number)?;
+            return Ok(number..=number);
+        }
+        wire::Status::Range(text) => text,
+    };
+    let bound = |text: &str| text.parse().ok().filter(|status| STATUS.contains(status));
+    let bounds = text.split_once('-');
+    match bounds.and_then(|(from, to)| Some((bound(from)?, bound(to)?))) {
+        Some((from, to)) if from <= to => Ok(from..=to),
+        Some((from, to)) => wrong(format!("{text:?} holds no status; write \"{to}-{from}\"")),
+        None => wrong(format!(
+            "{text:?} is no range of statuses; write one within \"100-599\", like \"200-399\", or a single status as a number"
+        )),
+    }
 }
 
 pub(super) fn breaker(breaker: &wire::Breaker) -> Result<Option<Breaker>> {
@@ -81,11 +112,15 @@ pub(super) fn breaker(breaker: &wire::Breaker) -> Result<Option<Breaker>> {
     Ok(breaker.enabled.unwrap_or(true).then_some(rule))
 }
 
+pub(super) fn max_ejected_percent(breaker: &wire::Breaker) -> Result<u8> {
+    within(breaker.max_ejected_percent, 0..=100, 50).at("max_ejected_percent")
+}
+
 pub(super) fn ramp(ramp: &Option<String>) -> Result<Duration> {
     duration(ramp.as_deref(), SECOND_TO_HOUR, Duration::from_secs(60))
 }
 
-pub(super) fn load(load: &wire::Load) -> Result<Option<Load>> {
+pub(super) fn load(load: &wire::Load, pool_cluster: &str) -> Result<Option<Load>> {
     let rule = Load {
         interval: duration(
             load.interval.as_deref(),
@@ -93,12 +128,42 @@ pub(super) fn load(load: &wire::Load) -> Result<Option<Load>> {
             Duration::from_secs(5),
         )
         .at("interval")?,
-        metrics_path: load
-            .metrics_path
-            .as_deref()
-            .map(url_path)
-            .transpose()
-            .at("metrics_path")?,
+        metrics: metrics_page(load, pool_cluster)?,
     };
     Ok(load.weights.unwrap_or(true).then_some(rule))
+}
+
+/// Where metrics are read. Envoy sends a call only to hosts of the cluster it names, and lets the
+/// cluster's fallback choose another host where the address is none of them: so another port needs a
+/// cluster of its own, and the pool's is no default.
+fn metrics_page(load: &wire::Load, pool_cluster: &str) -> Result<Option<MetricsPage>> {
+    let Some(path) = load.metrics_path.as_deref() else {
+        for (field, given) in [
+            ("metrics_port", load.metrics_port.is_some()),
+            ("metrics_cluster", load.metrics_cluster.is_some()),
+        ] {
+            if given {
+                return wrong("needs `metrics_path`; add it, like \"/metrics\", or leave this out")
+                    .at(field);
+            }
+        }
+        return Ok(None);
+    };
+    if load.metrics_port == Some(0) {
+        return wrong("0 is out of range; give 1 to 65535").at("metrics_port");
+    }
+    let cluster = load.metrics_cluster.as_deref();
+    if let (Some(port), None) = (load.metrics_port, cluster) {
+        return wrong(format!(
+            "needs `metrics_cluster`: name the proxy's cluster that holds the endpoints' addresses with port {port}"
+        ))
+        .at("metrics_port");
+    }
+    Ok(Some(MetricsPage {
+        path: url_path(path).at("metrics_path")?,
+        port: load.metrics_port,
+        cluster: cluster
+            .map_or_else(|| Ok(pool_cluster.to_owned()), cluster_name)
+            .at("metrics_cluster")?,
+    }))
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::checks::{each, header_name, models, name, unique};
+use super::checks::{cluster_name, each, header_name, models, name, unique};
 use super::{At, Result, health, wrong};
 use crate::config::wire;
 use crate::config::{Balance, Endpoint, HashKey, Pool};
@@ -14,13 +14,7 @@ pub(super) fn pool(pool: &wire::Pool) -> Result<Pool> {
     let pool_name = name(&pool.name).at("name")?;
     let cluster = match pool.cluster.as_deref() {
         None => pool_name.clone(),
-        Some(cluster) if !cluster.is_empty() && header_value(cluster) => cluster.to_owned(),
-        Some(cluster) => {
-            return wrong(format!(
-                "{cluster:?} cannot name a cluster; write its name as the proxy has it, or leave it out for {pool_name:?}"
-            ))
-            .at("cluster");
-        }
+        Some(cluster) => cluster_name(cluster).at("cluster")?,
     };
     if pool.context_window == Some(0) {
         return wrong(
@@ -36,14 +30,16 @@ pub(super) fn pool(pool: &wire::Pool) -> Result<Pool> {
     unique("address", addresses.iter().map(String::as_str)).at("endpoints")?;
     Ok(Pool {
         name: pool_name,
+        load: health::load(&pool.load, &cluster).at("load")?,
         cluster,
         models: models(&pool.models).at("models")?,
         context_window: pool.context_window.map(Tokens),
         balance: balance(&pool.balance).at("balance")?,
         check: health::check(&pool.health.check).at("health.check")?,
         breaker: health::breaker(&pool.health.breaker).at("health.breaker")?,
+        max_ejected_percent: health::max_ejected_percent(&pool.health.breaker)
+            .at("health.breaker")?,
         ramp: health::ramp(&pool.health.ramp).at("health.ramp")?,
-        load: health::load(&pool.load).at("load")?,
         endpoints,
     })
 }
@@ -118,9 +114,4 @@ fn hash_key(hash: &wire::Hash) -> Result<HashKey> {
         wire::HashOn::Tenant => Ok(HashKey::Tenant),
         wire::HashOn::Prompt => Ok(HashKey::Prompt),
     }
-}
-
-/// Whether `text` can stand in a header as it is.
-fn header_value(text: &str) -> bool {
-    text.bytes().all(|byte| matches!(byte, b'!'..=b'~'))
 }

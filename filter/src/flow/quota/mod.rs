@@ -7,7 +7,8 @@
 //!
 //! | the answer | requests | tokens |
 //! |---|---|---|
-//! | none from an endpoint, or a status of 400 and above | 0 | 0 |
+//! | none from an endpoint, or 429, 503 or 529 | 0 | 0 |
+//! | another status of 400 and above, or none in time | 1 | 0 |
 //! | none, as the client left before | 1 | the input |
 //! | in full or cut, by whomever | 1 | what was relayed of it, and the input |
 //! | in full or cut, and not to be read (compressed) | 1 | what was reserved |

@@ -11,6 +11,7 @@ use crate::values::units::Tokens;
 use super::unsettled::{self, Settlement};
 use super::{Quotas, counted, persistently};
 use crate::flow::Worker;
+use crate::flow::judgement::is_overload;
 use crate::flow::response::{Origin, ResponseStart};
 use crate::flow::stream::Placed;
 
@@ -63,6 +64,8 @@ pub(super) enum Source {
 pub(in crate::flow) enum Answer {
     /// None came.
     None,
+    /// An endpoint answered with an error, or not in time.
+    Failed,
     /// It was not to be read.
     Unread,
     /// So much of it was relayed.
@@ -88,7 +91,8 @@ pub(in crate::flow) fn abandon(
     }
 }
 
-/// The answer begins: what its caller is told. One that says that the request failed costs nothing.
+/// The answer begins: what its caller is told. One that says that the request failed costs a request
+/// and no tokens: else a flood of requests that fail would pass any limit.
 pub(in crate::flow) fn on_response(
     worker: &mut Worker,
     placed: &mut Placed,
@@ -99,9 +103,18 @@ pub(in crate::flow) fn on_response(
         return Vec::new();
     };
     let told = std::mem::take(&mut reserved.told);
-    if start.status >= 400 || start.origin != Origin::Endpoint {
-        abandon(worker, Some(reserved), host);
-        return told;
+    // What no endpoint has looked at, or has only put off, costs nothing.
+    let put_off = start.origin == Origin::Endpoint && is_overload(start.status);
+    match start.origin {
+        Origin::Endpoint | Origin::TimedOut if start.status >= 400 && !put_off => {
+            settle(worker, Some(reserved), Answer::Failed, host);
+            return told;
+        }
+        Origin::Endpoint if !put_off => {}
+        _ => {
+            abandon(worker, Some(reserved), host);
+            return told;
+        }
     }
     placed.reserved = Some(reserved);
     told
@@ -193,12 +206,14 @@ impl Quotas {
             Answer::Relayed(relayed) => relayed
                 .usage
                 .is_some_and(|usage| usage.output.is_some() || reserved.embeds),
+            Answer::Failed => true,
             Answer::None | Answer::Unread => false,
         };
         for taken in std::mem::take(&mut reserved.taken) {
             let [_, held] = &taken.holds;
             let tokens = match &answer {
                 Answer::None => reserved.input,
+                Answer::Failed => 0,
                 Answer::Unread => held.cost,
                 Answer::Relayed(relayed) => reserved.used(relayed),
             };

@@ -30,6 +30,8 @@ prop_compose! {
         trip in proptest::option::of((any::<u8>(), any::<u32>(), 0..4u32)),
         check_failures in any::<u8>(),
         check_passes in any::<u8>(),
+        breaks in any::<bool>(),
+        checks in any::<bool>(),
     ) -> Rules {
         let [window, tripped, probe_lost, ramp, rest] = lengths;
         let trip = match trip {
@@ -38,7 +40,10 @@ prop_compose! {
             }),
             None => Trip::FailTimeout(FailTimeout { max_fails: 2, fail_timeout: window }),
         };
-        Rules { trip, probe_lost, ramp, rest, longest_rest: tripped, check_failures, check_passes }
+        Rules {
+            breaks, checks, trip, probe_lost, ramp, rest, longest_rest: tripped,
+            check_failures, check_passes,
+        }
     }
 }
 
@@ -53,23 +58,42 @@ proptest! {
             let token = state.breaker.probes;
             let end = [
                 ProbeEnd::Passed,
-                ProbeEnd::Failed,
+                ProbeEnd::Failed(500),
                 ProbeEnd::Overloaded(Some(asked)),
                 ProbeEnd::Abandoned(asked),
             ][(answered % 4) as usize];
+            let caller = Caller(token % 3);
+            let failure = Failure {
+                placed: now,
+                caller,
+                proof: [Proof::Unreached, Proof::ServedElsewhere, Proof::Unopposed]
+                    [(answered % 3) as usize],
+                status: 500,
+            };
+            let refusal = Refusal {
+                in_flight: answered as u32,
+                retry_after: Some(asked),
+                caller: (answered % 2 == 0).then_some(caller),
+            };
             let (new, outcome) = match kind {
-                0 => state.roll(&rules, now, answered),
-                1 | 2 => state.failed(&rules, now, now, answered),
-                3 => state.overloaded(&rules, now, Some(asked)),
+                0 => state.roll(&rules, now, answered, caller),
+                1 | 2 => state.failed(&rules, &failure, now, answered),
+                3 => state.overloaded(&rules, &refusal, now, answered),
                 4 => state.probe(&rules, now),
                 5 => state.probed(&rules, now, answered, token, end),
-                _ => state.checked(&rules, now, answered, kind == 6),
+                _ => {
+                    let passed = kind == 6;
+                    state.checked(&rules, now, answered, Check { passed, status: 0 })
+                }
             };
             prop_assert_eq!(outcome == Outcome::Unchanged, new == state);
             prop_assert_eq!(State::decode(&new.encode()), Some(new.clone()));
             if let Standing::In(share) = new.standing(&rules, now) {
                 prop_assert!(share >= LEAST_SHARE && share <= Share::WHOLE);
             }
+            prop_assert!(new.bound(now, answered) != Some(0));
+            let under = new.under(&rules, now);
+            prop_assert_eq!(under.under(&rules, now), under);
             state = new;
         }
     }

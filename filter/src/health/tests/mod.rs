@@ -1,6 +1,8 @@
 //! One endpoint in a world of one worker; several of them are met in the suite's `breaker`.
 
+mod callers;
 mod extremes;
+mod reloads;
 mod rests;
 mod returns;
 mod trips;
@@ -13,6 +15,10 @@ struct World {
     state: State,
     answered: u64,
     seconds: f64,
+    /// Who sends the next request.
+    caller: Caller,
+    /// What the next failure proves.
+    proof: Proof,
 }
 
 impl World {
@@ -26,6 +32,8 @@ impl World {
             state: State::default(),
             answered: 1_000,
             seconds: 1_000.0,
+            caller: Caller(1),
+            proof: Proof::ServedElsewhere,
         }
     }
 
@@ -77,13 +85,20 @@ impl World {
 
     fn fail_placed(&mut self, placed: f64) -> Outcome {
         let (now, answered) = (self.now(), self.answered);
-        let step = self.state.failed(&self.rules, at(placed), now, answered);
+        let failure = Failure {
+            placed: at(placed),
+            caller: self.caller,
+            proof: self.proof,
+            status: 500,
+        };
+        let step = self.state.failed(&self.rules, &failure, now, answered);
         self.store(step)
     }
 
     fn succeed(&mut self, successes: u64) {
         if self.state.needs_roll(&self.rules, self.now()) {
-            let step = self.state.roll(&self.rules, self.now(), self.answered);
+            let (now, answered) = (self.now(), self.answered);
+            let step = self.state.roll(&self.rules, now, answered, self.caller);
             self.store(step);
         }
         self.answered += successes;
@@ -99,10 +114,25 @@ impl World {
         outcome
     }
 
+    /// A request is refused while it is the only one in flight.
     fn overload(&mut self, retry_after: Option<u64>) -> Outcome {
-        let asked = retry_after.map(Duration::from_secs);
-        let step = self.state.overloaded(&self.rules, self.now(), asked);
+        self.refuse(1, retry_after)
+    }
+
+    /// The last of so many requests in flight is refused.
+    fn refuse(&mut self, in_flight: u32, retry_after: Option<u64>) -> Outcome {
+        let refusal = Refusal {
+            in_flight,
+            retry_after: retry_after.map(Duration::from_secs),
+            caller: None,
+        };
+        let (now, answered) = (self.now(), self.answered);
+        let step = self.state.overloaded(&self.rules, &refusal, now, answered);
         self.store(step)
+    }
+
+    fn bound(&self) -> Option<u32> {
+        self.state.bound(self.now(), self.answered)
     }
 
     fn probe(&mut self) -> Option<u32> {
@@ -124,7 +154,10 @@ impl World {
         let mut outcome = Outcome::Unchanged;
         for check in checks.chars() {
             let (now, answered) = (self.now(), self.answered);
-            let step = self.state.checked(&self.rules, now, answered, check == 'p');
+            let passed = check == 'p';
+            let status = if passed { 200 } else { 404 };
+            let check = Check { passed, status };
+            let step = self.state.checked(&self.rules, now, answered, check);
             outcome = self.store(step);
         }
         outcome

@@ -16,14 +16,25 @@ fn an_overloaded_endpoint_rests_as_long_as_it_asked_and_never_shorter() {
         world.overload(asked);
         assert_eq!(world.standing(), out(Why::Resting, 1_000.0 + rests));
     }
-    assert_eq!(world.overload(Some(59)), Outcome::Unchanged);
     world.wait(60.0);
     assert_eq!(world.standing(), Standing::In(Share::WHOLE));
     for unusable in [None, Some(0)] {
-        assert_eq!(world.overload(unusable), Outcome::Resting);
+        assert_eq!(world.overload(unusable), Outcome::Overloaded);
         assert_eq!(world.standing(), out(Why::Resting, world.seconds + 1.0));
         world.wait(1.0);
     }
+}
+
+#[test]
+fn an_endpoint_that_carries_others_is_bounded_and_does_not_rest() {
+    let mut world = World::new();
+    assert_eq!(world.refuse(5, Some(60)), Outcome::Overloaded);
+    assert_eq!(world.standing(), Standing::In(Share::WHOLE));
+    assert_eq!(world.bound(), Some(4));
+    world.succeed(16);
+    assert_eq!(world.bound(), Some(5));
+    world.wait(300.0);
+    assert_eq!(world.bound(), None);
 }
 
 #[test]
@@ -53,7 +64,7 @@ fn a_rest_outlasts_a_shorter_trip() {
 fn a_probe_that_meets_overload_is_sent_again_after_the_rest() {
     let (mut world, token) = World::probing();
     let end = ProbeEnd::Overloaded(Some(Duration::from_secs(7)));
-    assert_eq!(world.probed(token, end), Outcome::Resting);
+    assert_eq!(world.probed(token, end), Outcome::Overloaded);
     assert_eq!(world.standing(), out(Why::Tripped, 1_037.0));
     world.wait(7.0);
     assert!(world.probe().is_some());

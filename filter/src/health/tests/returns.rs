@@ -18,7 +18,7 @@ fn a_probe_is_due_when_the_trip_is_over_and_only_one() {
 fn a_good_probe_ramps_and_a_bad_one_trips_again() {
     let (mut world, token) = World::probing();
     world.wait(2.0);
-    assert_eq!(world.probed(token, ProbeEnd::Failed), Outcome::Tripped);
+    assert_eq!(world.probed(token, ProbeEnd::Failed(500)), Outcome::Tripped);
     assert_eq!(world.standing(), out(Why::Tripped, 1_062.0));
     world.wait(30.0);
     let token = world.probe().unwrap();
@@ -37,7 +37,7 @@ fn a_good_probe_ramps_and_a_bad_one_trips_again() {
 fn a_lost_probe_is_replaced_and_its_late_answer_is_told_from_its_replacements() {
     for late in [
         ProbeEnd::Passed,
-        ProbeEnd::Failed,
+        ProbeEnd::Failed(500),
         ProbeEnd::Overloaded(None),
     ] {
         let (mut world, lost) = World::probing();
@@ -51,7 +51,7 @@ fn a_lost_probe_is_replaced_and_its_late_answer_is_told_from_its_replacements() 
         );
         assert_eq!(world.probed(lost, late), Outcome::Unchanged);
         assert_eq!(
-            world.probed(replacement, ProbeEnd::Failed),
+            world.probed(replacement, ProbeEnd::Failed(500)),
             Outcome::Unchanged
         );
     }
@@ -91,7 +91,7 @@ fn a_probe_that_is_given_back_is_followed_after_as_long_as_it_waited() {
 #[test]
 fn a_token_of_an_earlier_trip_is_never_anothers() {
     let (mut world, first) = World::probing();
-    world.probed(first, ProbeEnd::Failed);
+    world.probed(first, ProbeEnd::Failed(500));
     world.wait(30.0);
     world.probe().unwrap();
     assert_eq!(world.probed(first, ProbeEnd::Passed), Outcome::Unchanged);

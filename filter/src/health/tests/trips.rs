@@ -53,7 +53,6 @@ fn late_outcomes_change_nothing_while_tripped_or_probing() {
     for world in &mut worlds {
         let standing = world.standing();
         assert_eq!(world.fail(1), Outcome::Unchanged);
-        assert_eq!(world.overload(Some(60)), Outcome::Unchanged);
         assert!(!world.state.needs_roll(&world.rules, at(5_000.0)));
         world.succeed(100);
         assert_eq!(world.standing(), standing);

@@ -1,0 +1,144 @@
+//! What a failed request tells of its endpoint, and who has failed there.
+//!
+//! A request may fail for reasons of its own: a prompt that crashes every server, an embedding sent
+//! to a chat server. If each such answer counted against the endpoint that gave it, one caller could
+//! trip a whole pool. So a failure carries its [`Proof`], and its caller:
+//!
+//! - *Unreached*: no connection, or a reset before the answer. Nothing of the request was looked at,
+//!   so it counts whoever sent it.
+//! - *Served elsewhere*: another endpoint served the same request.
+//! - *Unopposed*: the endpoint answered with an error or too late, and no other endpoint was asked.
+//!   It counts only if two callers have such failures, or if the endpoint serves no other caller.
+//!
+//! What every endpoint tried answers alike is no failure of any of them, and never comes here.
+//! The idea is that of outlier detection (Envoy's success rate ejection): an endpoint is bad only
+//! beside others, and for several callers.
+
+use std::time::Duration;
+
+use crate::values::clock::Instant;
+use crate::values::murmur3::murmur3_32;
+
+/// A caller: the hash of a tenant's name or of a client's address. Two callers share one in four
+/// billion pairs; then a failure of the second counts as one more of the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Caller(pub u32);
+
+impl Caller {
+    /// The caller that `name` names.
+    pub fn of(name: &[u8]) -> Caller {
+        Caller(murmur3_32(name, 0))
+    }
+}
+
+/// How much a failure proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Nothing of the request was looked at.
+    Unreached,
+    /// Another endpoint served the same request.
+    ServedElsewhere,
+    /// No other endpoint was asked.
+    Unopposed,
+}
+
+/// A failed request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// When the request was placed.
+    pub placed: Instant,
+    /// Who sent it.
+    pub caller: Caller,
+    /// How much it proves.
+    pub proof: Proof,
+    /// The status that the endpoint answered; 0 where it gave none.
+    pub status: u16,
+}
+
+/// The two callers that were met last, and when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Callers {
+    pub latest: Option<(Caller, Instant)>,
+    pub other: Option<(Caller, Instant)>,
+}
+
+impl Callers {
+    /// `caller` was met at `now`.
+    pub fn meet(&mut self, caller: Caller, now: Instant) {
+        if self.latest.is_some_and(|(latest, _)| latest != caller) {
+            self.other = self.latest;
+        }
+        self.latest = Some((caller, now));
+    }
+
+    /// Whether another caller than `caller` was met within `window` before `now`.
+    pub fn others(&self, caller: Caller, window: Duration, now: Instant) -> bool {
+        let met = [self.latest, self.other].into_iter().flatten();
+        met.filter(|(_, at)| now.since(*at) <= window)
+            .any(|(met, _)| met != caller)
+    }
+
+    /// Whether two callers were met within `window` before `now`.
+    pub fn are_several(&self, window: Duration, now: Instant) -> bool {
+        self.latest
+            .is_some_and(|(latest, _)| self.others(latest, window, now))
+    }
+}
+
+/// Failures without a success between them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Row {
+    /// All of them.
+    pub length: u32,
+    /// Of these, the unreached ones.
+    pub unreached: u32,
+    /// Of these, the unopposed ones.
+    pub unopposed: u32,
+    /// Of the first of them.
+    pub caller: Caller,
+    /// Whether more than one caller has them.
+    pub several: bool,
+}
+
+impl Row {
+    /// One more failure.
+    pub fn add(&mut self, failure: &Failure) {
+        if self.length == 0 {
+            self.caller = failure.caller;
+        }
+        self.several |= self.caller != failure.caller;
+        self.length = self.length.saturating_add(1);
+        match failure.proof {
+            Proof::Unreached => self.unreached = self.unreached.saturating_add(1),
+            Proof::Unopposed => self.unopposed = self.unopposed.saturating_add(1),
+            Proof::ServedElsewhere => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_nanos(seconds * 1_000_000_000)
+    }
+
+    #[test]
+    fn the_last_two_callers_are_remembered_for_the_window() {
+        let (a, b, c) = (Caller(1), Caller(2), Caller(3));
+        let window = Duration::from_secs(300);
+        let mut callers = Callers::default();
+        assert!(!callers.others(a, window, at(0)));
+        callers.meet(a, at(0));
+        callers.meet(a, at(1));
+        assert!(!callers.are_several(window, at(1)));
+        assert!(!callers.others(a, window, at(1)) && callers.others(b, window, at(1)));
+        callers.meet(b, at(2));
+        assert!(callers.are_several(window, at(2)) && callers.others(a, window, at(2)));
+        callers.meet(b, at(400));
+        assert!(!callers.are_several(window, at(400)), "a is forgotten");
+        callers.meet(c, at(401));
+        assert!(callers.are_several(window, at(401)) && callers.others(c, window, at(401)));
+    }
+}

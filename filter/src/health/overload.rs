@@ -1,0 +1,267 @@
+//! Overload: how much an endpoint is trusted with after it has refused.
+//!
+//! 503 and 529, and a 429 that two callers get, say that an endpoint has too much to do. That is no
+//! failure: to leave it out would move its load to the next one, and so on through the pool. Instead
+//! the requests in flight at the endpoint are bounded.
+//!
+//! # The control law
+//!
+//! Additive increase, multiplicative decrease (Chiu and Jain, 1989) has to guess where it stands.
+//! A refusal tells it: the refused request was the n-th in flight, so the endpoint carries n - 1.
+//! That becomes the bound, though never less than half of the last bound at once, as in-flight
+//! counts are a moment old. Gradient and Vegas (Netflix' concurrency-limits) infer the same from
+//! latency, and fail here: the latency of a model server follows the length of prompts.
+//!
+//! A bound grows with successes only: by one, or an eighth, after [`ROUNDS`] times as many as the
+//! bound. Growth is a trial that may end in a refusal, which a caller sees. So where one step of
+//! growth was refused at once, the next trial waits for twice as many successes, 64 rounds at the
+//! most; a trial that holds brings the pace back. So a steady endpoint refuses one request of some
+//! hundred, and one that has recovered is found out within seconds.
+//!
+//! Successes are the host's counter, so growth costs no write: the bound is computed from it.
+//! A bound is gone when it has grown fourfold or stood for [`FORGOTTEN`].
+//!
+//! Only an endpoint that refuses a request while it carries no other one rests: until its
+//! `Retry-After`, within the rules' bounds.
+
+use std::time::Duration;
+
+use crate::values::clock::Instant;
+
+use super::evidence::Caller;
+use super::rules::Rules;
+
+/// A request that an endpoint refused for its load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Requests in flight at the endpoint when it was refused, itself included.
+    pub in_flight: u32,
+    /// How long the endpoint asked to be left alone.
+    pub retry_after: Option<Duration>,
+    /// The caller of a 429, which may be about that caller alone; `None` for 503 and 529.
+    pub caller: Option<Caller>,
+}
+
+/// What is agreed on about an endpoint's load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Overload {
+    /// Overloaded until then, whatever it carries; the clock's origin for never.
+    pub rests_until: Instant,
+    /// The requests in flight that it was trusted with at the last refusal; 0 for no bound.
+    pub bound: u32,
+    /// When that was.
+    pub since: Instant,
+    /// Where the counter of successes stood then.
+    pub base: u64,
+    /// Rounds of successes before the bound grows for the first time.
+    pub rounds: u8,
+    /// The caller that was answered 429 last, and until when another one's means overload.
+    pub limited: Option<(Caller, Instant)>,
+}
+
+/// Rounds of successes for a step of growth: at 16 slots 64 answers.
+const ROUNDS: u8 = 4;
+/// The most rounds that the first step waits for.
+const MOST_ROUNDS: u8 = 64;
+/// A bound that has grown to so many times its beginning is gone.
+const OPEN: u32 = 4;
+/// A bound that was not confirmed for so long is gone.
+const FORGOTTEN: Duration = Duration::from_secs(300);
+/// How long a 429 without `Retry-After` waits for a second caller's.
+const LIMITED: Duration = Duration::from_secs(10);
+
+impl Overload {
+    /// The most requests in flight, and the steps of growth since the last refusal.
+    pub fn bound(&self, now: Instant, answered: u64) -> Option<(u32, u32)> {
+        if self.bound == 0 || now.since(self.since) >= FORGOTTEN {
+            return None;
+        }
+        // A counter that began anew tells of no successes yet.
+        let mut successes = answered.saturating_sub(self.base);
+        let (mut bound, mut steps, mut rounds) = (self.bound, 0u32, self.rounds.max(ROUNDS));
+        loop {
+            let needed = u64::from(bound).saturating_mul(rounds.into());
+            if successes < needed {
+                return Some((bound, steps));
+            }
+            successes = successes.saturating_sub(needed);
+            bound = bound.saturating_add((bound >> 3).max(1));
+            steps = steps.saturating_add(1);
+            rounds = ROUNDS;
+            if bound >= self.bound.saturating_mul(OPEN) {
+                return None;
+            }
+        }
+    }
+
+    /// Takes in a refusal; whether it means overload. A first 429 is only remembered.
+    pub fn refuse(
+        &mut self,
+        rules: &Rules,
+        refusal: &Refusal,
+        now: Instant,
+        answered: u64,
+    ) -> bool {
+        if let Some(caller) = refusal.caller
+            && !self.is_shared(caller, rules, refusal, now)
+        {
+            return false;
+        }
+        let carried = refusal.in_flight.saturating_sub(1);
+        if carried == 0 {
+            self.rest(rules, now, refusal.retry_after);
+        }
+        let (bound, rounds) = match self.bound(now, answered) {
+            None => (carried, ROUNDS),
+            Some((last, 1)) if carried >= self.bound => (
+                carried.min(last.saturating_sub(1)),
+                self.rounds.saturating_mul(2).min(MOST_ROUNDS),
+            ),
+            // Refused at a load that it was trusted with before: it carries less than it did.
+            Some((last, _)) => (carried.min(last).max(last >> 1), ROUNDS),
+        };
+        self.bound = bound.max(1);
+        self.rounds = rounds;
+        self.since = now;
+        self.base = answered;
+        true
+    }
+
+    /// Whether a 429 is not the caller's alone: another one has got one, too.
+    fn is_shared(
+        &mut self,
+        caller: Caller,
+        rules: &Rules,
+        refusal: &Refusal,
+        now: Instant,
+    ) -> bool {
+        let others = self
+            .limited
+            .is_some_and(|(limited, until)| limited != caller && now < until);
+        let remembered = refusal.retry_after.unwrap_or(LIMITED);
+        let remembered = remembered.clamp(LIMITED, rules.longest_rest.max(LIMITED));
+        self.limited = Some((caller, now.after(remembered)));
+        others
+    }
+
+    /// Rests for `retry_after`, or for the default without one, never shorter than it was going to.
+    pub fn rest(&mut self, rules: &Rules, now: Instant, retry_after: Option<Duration>) {
+        let asked = retry_after.filter(|asked| !asked.is_zero());
+        let until = now.after(asked.unwrap_or(rules.rest).min(rules.longest_rest));
+        self.rests_until = until.max(self.rests_until);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_nanos(seconds * 1_000_000_000)
+    }
+
+    fn refused(in_flight: u32) -> Refusal {
+        Refusal {
+            in_flight,
+            retry_after: None,
+            caller: None,
+        }
+    }
+
+    fn bound(overload: &Overload, answered: u64) -> Option<u32> {
+        overload.bound(at(10), answered).map(|(bound, _)| bound)
+    }
+
+    #[test]
+    fn the_bound_is_what_was_carried_beside_the_refused_request() {
+        let mut overload = Overload::default();
+        assert_eq!(bound(&overload, 0), None);
+        // A burst of fifteen on four slots: eleven refusals come back one after the other.
+        for in_flight in (5..=15).rev() {
+            overload.refuse(&Rules::default(), &refused(in_flight), at(10), 0);
+        }
+        assert_eq!(bound(&overload, 0), Some(4));
+        assert_eq!(overload.rests_until, Instant::default(), "it serves four");
+    }
+
+    #[test]
+    fn a_bound_grows_with_successes_and_a_refused_trial_waits_twice_as_long() {
+        let mut overload = Overload::default();
+        overload.refuse(&Rules::default(), &refused(5), at(10), 100);
+        assert_eq!(bound(&overload, 115), Some(4));
+        assert_eq!(bound(&overload, 116), Some(5), "4 rounds of 4");
+        overload.refuse(&Rules::default(), &refused(5), at(10), 120);
+        assert_eq!(bound(&overload, 120 + 31), Some(4));
+        assert_eq!(bound(&overload, 120 + 32), Some(5), "8 rounds of 4");
+        assert_eq!(
+            bound(&overload, 120 + 32 + 20),
+            Some(6),
+            "the next one soon"
+        );
+        overload.refuse(&Rules::default(), &refused(7), at(10), 180);
+        assert_eq!(bound(&overload, 180 + 24), Some(7), "4 rounds again");
+    }
+
+    #[test]
+    fn a_bound_that_has_grown_fourfold_or_is_old_is_gone() {
+        let mut overload = Overload::default();
+        overload.refuse(&Rules::default(), &refused(3), at(10), 0);
+        assert_eq!(bound(&overload, 1_000), None);
+        assert_eq!(overload.bound(at(309), 0), Some((2, 0)));
+        assert_eq!(overload.bound(at(310), 0), None);
+    }
+
+    #[test]
+    fn large_bounds_grow_by_an_eighth_and_fall_by_half_at_most() {
+        let mut overload = Overload::default();
+        overload.refuse(&Rules::default(), &refused(257), at(10), 0);
+        assert_eq!(bound(&overload, 1024), Some(288));
+        overload.refuse(&Rules::default(), &refused(3), at(10), 2);
+        assert_eq!(bound(&overload, 2), Some(128));
+    }
+
+    #[test]
+    fn only_one_that_carries_nothing_else_rests() {
+        let mut overload = Overload::default();
+        let rules = Rules::default();
+        let asks = Refusal {
+            retry_after: Some(Duration::from_secs(7)),
+            ..refused(2)
+        };
+        overload.refuse(&rules, &asks, at(10), 0);
+        assert_eq!(overload.rests_until, Instant::default());
+        overload.refuse(
+            &rules,
+            &Refusal {
+                in_flight: 1,
+                ..asks
+            },
+            at(10),
+            0,
+        );
+        assert_eq!(overload.rests_until, at(17));
+        let forever = Refusal {
+            retry_after: Some(Duration::MAX),
+            ..refused(1)
+        };
+        overload.refuse(&rules, &forever, at(20), 0);
+        assert_eq!(overload.rests_until, at(80));
+    }
+
+    #[test]
+    fn a_429_means_overload_once_a_second_caller_has_it() {
+        let mut overload = Overload::default();
+        let limited = |caller| Refusal {
+            caller: Some(Caller(caller)),
+            ..refused(9)
+        };
+        for second in 10..20 {
+            overload.refuse(&Rules::default(), &limited(1), at(second), 0);
+        }
+        assert_eq!(bound(&overload, 0), None, "one caller's alone");
+        overload.refuse(&Rules::default(), &limited(2), at(40), 0);
+        assert_eq!(overload.bound, 0, "the first one's is forgotten");
+        overload.refuse(&Rules::default(), &limited(1), at(41), 0);
+        assert_eq!(overload.bound, 8);
+    }
+}

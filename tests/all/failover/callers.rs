@@ -1,0 +1,188 @@
+//! Whom a failure tells of: one caller's bad requests, in every share of the traffic, take nothing from others.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{BODY, call_from, config, open, state, trips};
+use crate::on_both;
+use crate::scenario::{On, Proxy, StreamId, answer, pass, proxy};
+
+on_both! {
+    requests_that_every_endpoint_fails_trip_none_at_any_share
+    with_one_attempt_a_caller_that_fails_everywhere_trips_none
+    one_callers_failures_do_not_trip_the_only_endpoint_of_others
+    an_endpoint_that_fails_everything_trips_at_the_fifth_request_of_its_only_caller
+    an_endpoint_that_fails_what_another_serves_trips_whoever_calls
+    a_probe_that_fails_elsewhere_as_well_proves_nothing
+    a_429_is_its_callers_until_another_gets_one
+    overload_bounds_what_an_endpoint_carries_and_successes_open_it
+}
+
+const ENDPOINTS: [&str; 3] = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"];
+
+fn all_trips(proxy: &dyn Proxy) -> i64 {
+    ENDPOINTS
+        .iter()
+        .map(|endpoint| trips(proxy, endpoint))
+        .sum()
+}
+
+/// A request from a caller; its stream and the endpoints it may try.
+fn call(proxy: &mut dyn Proxy, caller: usize, worker: usize) -> (StreamId, Vec<String>) {
+    call_from(proxy, caller);
+    open(proxy, worker)
+}
+
+/// Of a hundred requests `poison` are caller 66's, failed by every endpoint that is asked; the others are
+/// served.
+fn poisoned(on: On, poison: usize, endpoints: usize, route: Value) -> Box<dyn Proxy> {
+    let mut proxy = proxy(on, &config("least_connections", endpoints, route), 2);
+    pass(&mut *proxy, 0..2, Duration::from_millis(100));
+    for request in 0..2_000 {
+        let bad = request * 7919 % 100 < poison;
+        let caller = if bad { 66 } else { request % 3 };
+        let (stream, order) = call(&mut *proxy, caller, request % 2);
+        if bad {
+            proxy.respond(stream, [500, 501, 502][request % 3], order.len() as u32);
+            proxy.respond_body(stream, b"{}", true);
+            proxy.close(stream);
+        } else {
+            answer(&mut *proxy, stream, 200);
+        }
+        if request % 10 == 0 {
+            pass(&mut *proxy, 0..2, Duration::from_millis(50));
+        }
+    }
+    proxy
+}
+
+fn requests_that_every_endpoint_fails_trip_none_at_any_share(on: On) {
+    for poison in [1, 10, 30, 50] {
+        let proxy = poisoned(on, poison, 3, json!({"pools": ["p"]}));
+        assert_eq!(all_trips(&*proxy), 0, "{poison} %");
+    }
+}
+
+fn with_one_attempt_a_caller_that_fails_everywhere_trips_none(on: On) {
+    for poison in [1, 10, 30, 50] {
+        let proxy = poisoned(on, poison, 3, json!({"pools": ["p"], "attempts": 1}));
+        assert_eq!(all_trips(&*proxy), 0, "{poison} %");
+    }
+}
+
+fn one_callers_failures_do_not_trip_the_only_endpoint_of_others(on: On) {
+    for poison in [1, 10, 30, 50] {
+        let proxy = poisoned(on, poison, 1, json!({"pools": ["p"]}));
+        assert_eq!(all_trips(&*proxy), 0, "{poison} %");
+    }
+}
+
+fn an_endpoint_that_fails_everything_trips_at_the_fifth_request_of_its_only_caller(on: On) {
+    for endpoints in [1, 3] {
+        let route = json!({"pools": ["p"], "attempts": 1});
+        let mut proxy = proxy(on, &config("round_robin", endpoints, route), 2);
+        pass(&mut *proxy, 0..2, Duration::from_millis(100));
+        let mut failures = 0;
+        while trips(&*proxy, ENDPOINTS[0]) == 0 {
+            let (stream, order) = call(&mut *proxy, 1, failures % 2);
+            let fails = order[0] == ENDPOINTS[0];
+            answer(&mut *proxy, stream, if fails { 500 } else { 200 });
+            failures += usize::from(fails);
+            assert!(failures <= 5, "{endpoints} endpoints");
+        }
+        assert_eq!(failures, 5);
+        assert_eq!(all_trips(&*proxy), 1);
+    }
+}
+
+fn an_endpoint_that_fails_what_another_serves_trips_whoever_calls(on: On) {
+    for callers in [1, 2] {
+        let mut proxy = proxy(on, &config("round_robin", 3, json!({"pools": ["p"]})), 2);
+        pass(&mut *proxy, 0..2, Duration::from_millis(100));
+        let (mut failures, mut request) = (0, 0);
+        while trips(&*proxy, ENDPOINTS[0]) == 0 {
+            request += 1;
+            let (stream, order) = call(&mut *proxy, failures % callers, request % 2);
+            let fails = order[0] == ENDPOINTS[0];
+            proxy.respond(stream, 200, 1 + u32::from(fails));
+            proxy.respond_body(stream, b"{}", true);
+            proxy.close(stream);
+            failures += usize::from(fails);
+            assert!(failures <= 5, "{callers} callers");
+        }
+        assert_eq!((failures, all_trips(&*proxy)), (5, 1));
+    }
+}
+
+fn a_probe_that_fails_elsewhere_as_well_proves_nothing(on: On) {
+    let mut proxy = proxy(on, &config("round_robin", 2, json!({"pools": ["p"]})), 2);
+    pass(&mut *proxy, 0..2, Duration::from_millis(100));
+    super::fail_until_tripped(&mut *proxy, ENDPOINTS[0]);
+    pass(&mut *proxy, 0..2, Duration::from_secs(31));
+    let (stream, order) = call(&mut *proxy, 66, 0);
+    assert_eq!(order, [ENDPOINTS[0], ENDPOINTS[1]], "a probe");
+    proxy.respond(stream, 500, 2);
+    proxy.respond_body(stream, b"{}", true);
+    proxy.close(stream);
+    assert_eq!(all_trips(&*proxy), 1, "it has not failed");
+    pass(&mut *proxy, 0..2, Duration::from_millis(100));
+    let (stream, order) = call(&mut *proxy, 1, 1);
+    assert_eq!(order[0], ENDPOINTS[0], "the next request is a probe");
+    answer(&mut *proxy, stream, 200);
+    pass(&mut *proxy, 0..2, Duration::from_millis(100));
+    assert_eq!(state(&*proxy, ENDPOINTS[0]), 1, "ramping");
+}
+
+fn a_429_is_its_callers_until_another_gets_one(on: On) {
+    let mut proxy = proxy(on, &config("round_robin", 1, json!({"pools": ["p"]})), 2);
+    let limited = |proxy: &mut dyn Proxy, caller: usize| {
+        let (stream, _) = call(proxy, caller, 0);
+        proxy.respond_with(stream, 429, 1, &[("retry-after", "60")]);
+        proxy.close(stream);
+        pass(proxy, 0..2, Duration::from_millis(100));
+        state(proxy, ENDPOINTS[0])
+    };
+    for _ in 0..20 {
+        assert_eq!(limited(&mut *proxy, 66), 0);
+        let (stream, _) = call(&mut *proxy, 1, 1);
+        answer(&mut *proxy, stream, 200);
+    }
+    assert_eq!(limited(&mut *proxy, 2), 4, "it rests");
+}
+
+fn overload_bounds_what_an_endpoint_carries_and_successes_open_it(on: On) {
+    for status in [503, 529] {
+        let mut proxy = proxy(
+            on,
+            &config("least_connections", 1, json!({"pools": ["p"]})),
+            2,
+        );
+        let bound = "junheng.endpoint.p.10.0.0.1:80.in_flight_bound";
+        let mut streams: Vec<_> = (0..5).map(|n| call(&mut *proxy, n, n % 2).0).collect();
+        let refused = streams.pop().expect("five");
+        proxy.respond_with(refused, status, 1, &[("retry-after", "30")]);
+        proxy.close(refused);
+        pass(&mut *proxy, 0..2, Duration::from_millis(100));
+        assert_eq!((state(&*proxy, ENDPOINTS[0]), proxy.metric(bound)), (0, 4));
+        call_from(&mut *proxy, 9);
+        let (full, step) = crate::scenario::chat_bytes(&mut *proxy, 0, BODY);
+        let refusal = step.refused();
+        assert_eq!(
+            (refusal.status, refusal.retry_after.as_deref()),
+            (503, Some("1"))
+        );
+        proxy.close(full);
+        for stream in streams {
+            answer(&mut *proxy, stream, 200);
+        }
+        // Four rounds of four.
+        for n in 0..12 {
+            let (stream, _) = call(&mut *proxy, n, n % 2);
+            answer(&mut *proxy, stream, 200);
+        }
+        pass(&mut *proxy, 0..2, Duration::from_millis(100));
+        assert_eq!(proxy.metric(bound), 5);
+        assert_eq!(trips(&*proxy, ENDPOINTS[0]), 0);
+    }
+}
