@@ -79,6 +79,7 @@ fn hold(on: On, balance: &Value, refusals: &[Refusal], least: f64) {
             );
         }
     }
+    println!("{balance}\n{table}");
     assert!(held, "{balance}: at least {least} is wanted\n{table}");
 }
 
