@@ -9,7 +9,7 @@ use harness::overload::{Plan, measure};
 async fn an_overloaded_pool_serves_as_much_as_it_does_behind_plain_envoy() {
     let plan = Plan {
         clients: vec![8, 15, 24, 48],
-        warm_up: Duration::from_secs(3),
+        warm_up: Duration::from_secs(6),
         time: Duration::from_secs(5),
     };
     let report = measure(&plan, |_| ())

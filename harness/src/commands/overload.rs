@@ -25,7 +25,7 @@ pub struct Args {
         value_parser = clap::value_parser!(u16).range(1..=1000)
     )]
     clients: Vec<u16>,
-    /// How long each load is measured, after three seconds that are not
+    /// How long each load is measured, after ten seconds that are not
     #[arg(long, value_name = "N", default_value_t = 8)]
     seconds: u64,
     /// Print one JSON object instead of a table
@@ -36,7 +36,7 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let plan = Plan {
         clients: args.clients.into_iter().map(usize::from).collect(),
-        warm_up: Duration::from_secs(3),
+        warm_up: Duration::from_secs(10),
         time: Duration::from_secs(args.seconds),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
