@@ -22,6 +22,7 @@ mod openings;
 mod overload;
 mod parser;
 mod quota;
+mod reconfiguration;
 mod refusals;
 mod routing;
 mod scenario;

@@ -20,10 +20,9 @@ pub fn create(id: u32, parent: u32) {
         return;
     }
     let worker = with_root(parent, |root| root.worker()).flatten();
-    if let Some(worker) = worker {
-        STREAMS.with_borrow_mut(|streams| {
-            streams.put(id, Box::new(HttpStream::new(id, parent, worker)))
-        });
+    if let Some((worker, plugin)) = worker {
+        let stream = HttpStream::new(id, parent, worker, plugin);
+        STREAMS.with_borrow_mut(|streams| streams.put(id, Box::new(stream)));
     }
 }
 
@@ -33,6 +32,14 @@ pub fn with_root<T>(id: u32, work: impl FnOnce(&mut Root) -> T) -> Option<T> {
     let outcome = work(&mut root);
     ROOTS.with_borrow_mut(|roots| roots.put(id, root));
     Some(outcome)
+}
+
+/// Shows `visit` all roots that are not at work, the oldest first.
+pub fn each_root(visit: impl FnMut(&Root)) {
+    ROOTS.with_borrow(|roots| {
+        let idle = roots.0.iter().filter_map(|(_, root)| root.as_deref());
+        idle.for_each(visit);
+    });
 }
 
 /// Lets `work` run on the stream `id`; `None` if there is none, or it is at work.

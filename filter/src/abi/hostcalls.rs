@@ -65,6 +65,13 @@ unsafe extern "C" {
         length: usize,
     ) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, length: *mut usize) -> u32;
+    fn proxy_add_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
     fn proxy_replace_header_map_value(
         map: u32,
         name: *const u8,
@@ -159,6 +166,20 @@ pub fn headers(map: Map) -> Result<Headers> {
     let block =
         owned(|data, length| unsafe { proxy_get_header_map_pairs(map as u32, data, length) })?;
     Headers::from_block(block).ok_or(Failed(SERIALIZATION_FAILURE))
+}
+
+/// Adds a header. Where no other has its name, that is cheaper than to set it.
+pub fn add_header(map: Map, name: &str, value: &str) -> Result<()> {
+    // SAFETY: the host reads both texts and keeps nothing of them.
+    ok(unsafe {
+        proxy_add_header_map_value(
+            map as u32,
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        )
+    })
 }
 
 /// Sets a header, in the place of all of that name.

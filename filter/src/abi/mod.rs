@@ -44,7 +44,7 @@ extern "C" fn proxy_on_vm_start(_root: u32, _configuration_size: usize) -> u32 {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_configure(root: u32, configuration_size: usize) -> u32 {
-    with_root(root, |root| root.configure(configuration_size))
+    with_root(root, |at| at.configure(root, configuration_size))
         .unwrap_or(false)
         .into()
 }

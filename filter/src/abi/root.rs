@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::config::Config;
 use crate::flow::{Errand, Member, Reply, Worker};
+use crate::ports::{Host, Plugin};
 
 use super::contexts;
 use super::hostcalls::{self, Buffer, Failed, Map};
@@ -12,33 +13,40 @@ use super::proxy::Proxy;
 use super::stream::HttpStream;
 
 thread_local! {
-    /// This VM, whatever its configuration.
-    static MEMBER: Rc<RefCell<Member>> = Rc::new(RefCell::new(Member::new(random())));
+    /// This VM under each of its plugins, whatever their configurations.
+    static MEMBERS: RefCell<Vec<(Plugin, Rc<RefCell<Member>>)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A body larger than this is no exposition of a model server's metrics: those are some 100 KB.
 const MOST_REPLY_BYTES: usize = 4 * 1024 * 1024;
 
+/// A worker, shared with the streams that began under it.
+type SharedWorker = Rc<RefCell<Worker>>;
+
 /// One configuration. Streams keep the worker that they began under, so that a change of configuration
 /// finds its way back for each of them.
 #[derive(Default)]
 pub struct Root {
-    worker: Option<Rc<RefCell<Worker>>>,
-    /// Errands under way, by the host's tokens for them.
-    errands: Vec<(u32, Errand)>,
+    /// None until there is a configuration.
+    worker: Option<SharedWorker>,
+    plugin: Plugin,
+    /// Errands under way, by the host's tokens for them, and the worker that each is for: not
+    /// today's, if there was another configuration meanwhile.
+    errands: Vec<(u32, SharedWorker, Errand)>,
     /// Clusters that the host has not sent something to, which the log has told.
     unsent: Vec<String>,
 }
 
 impl Root {
-    /// The worker, once there is a configuration.
-    pub fn worker(&self) -> Option<Rc<RefCell<Worker>>> {
-        self.worker.clone()
+    /// The worker, once there is a configuration, and its plugin.
+    pub fn worker(&self) -> Option<(SharedWorker, Plugin)> {
+        Some((self.worker.clone()?, self.plugin.clone()))
     }
 
-    /// Takes the plugin configuration of `size` bytes. `false` refuses it, with the reason in the log;
-    /// the proxy then keeps the last good one, or does not start.
-    pub fn configure(&mut self, size: usize) -> bool {
+    /// Takes the plugin configuration of `size` bytes; the last one, if there is one, is replaced.
+    /// `false` refuses it, with the reason in the log; the proxy then keeps the last good one, or
+    /// does not start.
+    pub fn configure(&mut self, id: u32, size: usize) -> bool {
         let config = match hostcalls::buffer(Buffer::PluginConfiguration, size) {
             Ok(json) => Config::from_json(&json).map_err(|error| error.to_string()),
             // A host with an empty configuration has no buffer for it.
@@ -61,42 +69,66 @@ impl Root {
             log::warn!("the proxy gives no ticks (status {})", failed.0);
         }
         let (pools, routes) = (config.pools.len(), config.routes.len());
-        let worker = MEMBER.with(|member| Worker::new(config, member, random(), &mut Proxy));
+        self.plugin = plugin();
+        // What they have learned until now is this one's, too.
+        contexts::each_root(|root| root.remember(&self.plugin));
+        let last = self.worker.take();
+        if let Some(last) = &last {
+            self.with(last, |worker, host| worker.on_retired(host));
+        }
+        let member = member(&self.plugin);
+        let mut proxy = Proxy;
+        let host = &mut self.plugin.on(&mut proxy);
+        let worker = Worker::new(config, &member, random(), host);
         self.worker = Some(Rc::new(RefCell::new(worker)));
+        if let Some(last) = &last {
+            self.wake(id, last);
+        }
         log::info!("configured with {pools} pools and {routes} routes");
         true
     }
 
+    /// Leaves what the worker has learned to the next configuration of its plugin.
+    fn remember(&self, plugin: &Plugin) {
+        if let Some(worker) = self.worker.as_ref().filter(|_| self.plugin == *plugin) {
+            self.with(worker, |worker, _| worker.remember());
+        }
+    }
+
     /// The configuration has been replaced; its streams may still be on their way.
     pub fn retire(&mut self, id: u32) {
-        self.with_worker(|worker| worker.on_retired(&mut Proxy));
-        self.wake(id);
+        if let Some(worker) = self.worker.clone() {
+            self.with(&worker, |worker, host| worker.on_retired(host));
+            self.wake(id, &worker);
+        }
     }
 
     /// Time has passed.
     pub fn tick(&mut self, id: u32) {
-        let errands = self.with_worker(|worker| worker.on_tick(&mut Proxy));
-        self.send(errands.unwrap_or_default());
-        let overdue = self.with_worker(|worker| worker.overdue(&mut Proxy));
-        let overdue = overdue.unwrap_or_default();
-        for stream in &overdue {
-            if hostcalls::act_for(*stream).is_ok() {
-                contexts::with_stream(*stream, HttpStream::overdue);
+        if let Some(worker) = self.worker.clone() {
+            let errands = self.with(&worker, |worker, host| worker.on_tick(host));
+            self.send(&worker, errands.unwrap_or_default());
+            let overdue = self.with(&worker, |worker, host| worker.overdue(host));
+            let overdue = overdue.unwrap_or_default();
+            for stream in &overdue {
+                if hostcalls::act_for(*stream).is_ok() {
+                    contexts::with_stream(*stream, HttpStream::overdue);
+                }
             }
+            if !overdue.is_empty() {
+                let _ = hostcalls::act_for(id);
+            }
+            self.wake(id, &worker);
         }
-        if !overdue.is_empty() {
-            let _ = hostcalls::act_for(id);
-        }
-        self.wake(id);
     }
 
-    /// Carries out what requests have made necessary.
-    pub fn run_errands(&mut self) {
-        let errands = self.with_worker(|worker| worker.errands());
-        self.send(errands.unwrap_or_default());
+    /// Carries out what requests under `worker` have made necessary.
+    pub fn run_errands(&mut self, worker: &SharedWorker) {
+        let errands = self.with(worker, |worker, _| worker.errands());
+        self.send(worker, errands.unwrap_or_default());
     }
 
-    fn send(&mut self, errands: Vec<Errand>) {
+    fn send(&mut self, worker: &SharedWorker, errands: Vec<Errand>) {
         for errand in errands {
             let headers: Vec<(&str, &str)> = errand
                 .headers
@@ -104,10 +136,10 @@ impl Root {
                 .map(|(name, value)| (*name, value.as_str()))
                 .collect();
             match hostcalls::call(&errand.cluster, &headers, &errand.body, errand.timeout) {
-                Ok(token) => self.errands.push((token, errand)),
+                Ok(token) => self.errands.push((token, Rc::clone(worker), errand)),
                 Err(failed) => {
                     self.tell_unsent(&errand.cluster, failed);
-                    self.with_worker(|worker| worker.on_unsent(&errand, &mut Proxy));
+                    self.with(worker, |worker, host| worker.on_unsent(&errand, host));
                 }
             }
         }
@@ -126,11 +158,12 @@ impl Root {
         }
     }
 
-    /// Lets the streams go on whose answers have come. Hostcalls act for each meanwhile, and then again for this
-    /// root, whose name is `id`.
-    fn wake(&mut self, id: u32) {
+    /// Lets the streams of `worker` go on whose answers have come. Hostcalls act for each
+    /// meanwhile, and then again for this root, whose name is `id`.
+    fn wake(&mut self, id: u32, worker: &SharedWorker) {
         loop {
-            let woken = self.with_worker(Worker::woken).unwrap_or_default();
+            let woken = self.with(worker, |worker, _| worker.woken());
+            let woken = woken.unwrap_or_default();
             if woken.is_empty() {
                 return;
             }
@@ -142,28 +175,35 @@ impl Root {
             // A host that knows this context no more has nothing else that could be done for it.
             let _ = hostcalls::act_for(id);
             // Who has learned one thing may have to ask another, and what cannot be sent is answered at once.
-            self.run_errands();
+            self.run_errands(worker);
         }
     }
 
-    fn with_worker<T>(&self, work: impl FnOnce(&mut Worker) -> T) -> Option<T> {
-        let mut worker = self.worker.as_ref()?.try_borrow_mut().ok()?;
-        Some(work(&mut worker))
+    fn with<T>(
+        &self,
+        worker: &SharedWorker,
+        work: impl FnOnce(&mut Worker, &mut dyn Host) -> T,
+    ) -> Option<T> {
+        let mut worker = worker.try_borrow_mut().ok()?;
+        Some(work(&mut worker, &mut self.plugin.on(&mut Proxy)))
     }
 
-    /// An errand has come to its end, with a reply of so many bytes, or with none.
+    /// An errand has come to its end, with a reply of so many bytes, or with none: the worker that
+    /// asked is told.
     pub fn reply(&mut self, id: u32, token: u32, header_count: usize, body_size: usize) {
-        let place = self.errands.iter().position(|(known, _)| *known == token);
-        let Some((_, errand)) = place.map(|place| self.errands.swap_remove(place)) else {
+        let place = self.errands.iter().position(|(known, ..)| *known == token);
+        let Some((_, worker, errand)) = place.map(|place| self.errands.swap_remove(place)) else {
             return;
         };
         if never_left(header_count, body_size) {
-            self.with_worker(|worker| worker.on_kept(&errand, &mut Proxy));
+            self.with(&worker, |worker, host| worker.on_kept(&errand, host));
         } else {
             let reply = reply(&errand, header_count, body_size);
-            self.with_worker(|worker| worker.on_reply(&errand, reply.as_ref(), &mut Proxy));
+            self.with(&worker, |worker, host| {
+                worker.on_reply(&errand, reply.as_ref(), host)
+            });
         }
-        self.wake(id);
+        self.wake(id, &worker);
     }
 }
 
@@ -195,6 +235,28 @@ fn reply(errand: &Errand, header_count: usize, body_size: usize) -> Option<Reply
     Some(Reply {
         status,
         body: body.transpose().ok()?.unwrap_or_default(),
+    })
+}
+
+/// The plugin whose root context is at work. A host that does not tell has one plugin a VM.
+fn plugin() -> Plugin {
+    let told = |path| hostcalls::property(path).unwrap_or_default();
+    Plugin::new(&told("plugin_root_id"), &told("plugin_name"))
+}
+
+/// This VM under `plugin`.
+fn member(plugin: &Plugin) -> Rc<RefCell<Member>> {
+    MEMBERS.with_borrow_mut(|members| {
+        if let Some((_, member)) = members.iter().find(|(known, _)| known == plugin) {
+            return Rc::clone(member);
+        }
+        let member = match members.first() {
+            Some((_, first)) => first.borrow().beside(),
+            None => Member::new(random()),
+        };
+        let member = Rc::new(RefCell::new(member));
+        members.push((plugin.clone(), Rc::clone(&member)));
+        member
     })
 }
 

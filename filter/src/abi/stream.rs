@@ -6,12 +6,12 @@ use std::rc::Rc;
 use crate::flow::{
     EndedBy, Forward, Origin, Refusal, ResponseStart, Stream, Verdict, Worker, is_for_us, is_ours,
 };
+use crate::ports::{Host, Plugin};
 use crate::values::headers::Headers;
 
 use super::contexts;
 use super::hostcalls::{self, Buffer, Failed, Map};
 use super::proxy::Proxy;
-use super::root::Root;
 use super::{CONTINUE, PAUSE};
 
 /// One request and its response.
@@ -19,6 +19,8 @@ pub struct HttpStream {
     /// The name of the root context that it began under.
     root: u32,
     worker: Rc<RefCell<Worker>>,
+    /// That of the worker.
+    plugin: Plugin,
     stream: Stream,
     /// How much of the request's body the host holds.
     held: usize,
@@ -30,10 +32,11 @@ pub struct HttpStream {
 
 impl HttpStream {
     /// The stream `id`, under the configuration of `worker`, which is that of the root context `root`.
-    pub fn new(id: u32, root: u32, worker: Rc<RefCell<Worker>>) -> HttpStream {
+    pub fn new(id: u32, root: u32, worker: Rc<RefCell<Worker>>, plugin: Plugin) -> HttpStream {
         HttpStream {
             root,
             worker,
+            plugin,
             stream: Stream::new(id),
             held: 0,
             complete: false,
@@ -44,8 +47,8 @@ impl HttpStream {
     /// The request's headers are there.
     pub fn request_headers(&mut self, end: bool) -> u32 {
         let verdict = match hostcalls::headers(Map::Request).and_then(without_ours) {
-            Ok(headers) => self.decide(|stream, worker| {
-                stream.on_request_headers(worker, headers, end, &mut Proxy)
+            Ok(headers) => self.decide(|stream, worker, host| {
+                stream.on_request_headers(worker, headers, end, host)
             }),
             Err(_) => self.unreadable(),
         };
@@ -60,13 +63,13 @@ impl HttpStream {
     #[cold]
     #[inline(never)]
     fn ask(&mut self) -> u32 {
-        contexts::with_root(self.root, Root::run_errands);
+        contexts::with_root(self.root, |root| root.run_errands(&self.worker));
         self.go_on()
     }
 
     /// What the request waits for may have come.
     fn go_on(&mut self) -> u32 {
-        let verdict = self.decide(|stream, worker| stream.on_answer(worker, &mut Proxy));
+        let verdict = self.decide(|stream, worker, host| stream.on_answer(worker, host));
         match verdict {
             Verdict::Hold if self.complete && !self.stream.awaits_answer() => {
                 self.request_complete()
@@ -102,7 +105,7 @@ impl HttpStream {
             return self.request_complete();
         }
         let verdict =
-            self.decide(|stream, worker| stream.on_request_body_growing(worker, size, &mut Proxy));
+            self.decide(|stream, worker, host| stream.on_request_body_growing(worker, size, host));
         self.carry_out(verdict)
     }
 
@@ -128,7 +131,7 @@ impl HttpStream {
         };
         let verdict = match body {
             Ok(body) => {
-                self.decide(|stream, worker| stream.on_request_body(worker, &body, &mut Proxy))
+                self.decide(|stream, worker, host| stream.on_request_body(worker, &body, host))
             }
             Err(_) => self.unreadable(),
         };
@@ -139,12 +142,17 @@ impl HttpStream {
     }
 
     fn unreadable(&mut self) -> Verdict {
-        self.decide(|stream, worker| stream.on_unreadable_request(worker, &mut Proxy))
+        self.decide(|stream, worker, host| stream.on_unreadable_request(worker, host))
     }
 
-    fn decide(&mut self, decide: impl FnOnce(&mut Stream, &mut Worker) -> Verdict) -> Verdict {
+    fn decide(
+        &mut self,
+        decide: impl FnOnce(&mut Stream, &mut Worker, &mut dyn Host) -> Verdict,
+    ) -> Verdict {
+        let mut proxy = Proxy;
+        let host = &mut self.plugin.on(&mut proxy);
         match self.worker.try_borrow_mut() {
-            Ok(mut worker) => decide(&mut self.stream, &mut worker),
+            Ok(mut worker) => decide(&mut self.stream, &mut worker, host),
             // The worker is borrowed only within a callback, and a host that nests them gets no decision.
             Err(_) => Verdict::Refuse(Refusal::unreadable()),
         }
@@ -173,10 +181,13 @@ impl HttpStream {
         for name in &forward.removed {
             hostcalls::remove_header(Map::Request, name.as_bytes())?;
         }
-        forward
-            .headers
-            .iter()
-            .try_for_each(|(name, value)| hostcalls::set_header(Map::Request, name, value))
+        forward.headers.iter().try_for_each(|(name, value)| {
+            // The client's headers of our names were removed before.
+            match name.starts_with("x-") {
+                true => hostcalls::add_header(Map::Request, name, value),
+                false => hostcalls::set_header(Map::Request, name, value),
+            }
+        })
     }
 
     fn refuse(&mut self, refusal: &Refusal) -> u32 {
@@ -220,12 +231,13 @@ impl HttpStream {
         let Some(start) = response_start(&headers, &mut worker) else {
             return;
         };
-        let told = self
-            .stream
-            .on_response_headers(&mut worker, start, &mut Proxy);
+        let told =
+            self.stream
+                .on_response_headers(&mut worker, start, &mut self.plugin.on(&mut Proxy));
         if end {
             self.stream.on_response_complete();
-            self.stream.on_first_byte(&mut worker, &mut Proxy);
+            self.stream
+                .on_first_byte(&mut worker, &mut self.plugin.on(&mut Proxy));
         }
         if self.stream.changes_response_body() && headers.first("content-length").is_some() {
             // With one that stays, the response would end short of it.
@@ -254,12 +266,14 @@ impl HttpStream {
         if self.stream.awaits_first_byte()
             && let Ok(mut worker) = self.worker.try_borrow_mut()
         {
-            self.stream.on_first_byte(&mut worker, &mut Proxy);
+            self.stream
+                .on_first_byte(&mut worker, &mut self.plugin.on(&mut Proxy));
         }
         if self.stream.is_due()
             && let Ok(mut worker) = self.worker.try_borrow_mut()
         {
-            self.stream.on_due(&mut worker, &mut Proxy);
+            self.stream
+                .on_due(&mut worker, &mut self.plugin.on(&mut Proxy));
         }
     }
 
@@ -296,7 +310,8 @@ impl HttpStream {
                 true => EndedBy::Endpoint,
                 false => EndedBy::Client,
             };
-            self.stream.on_end(&mut worker, by, &mut Proxy);
+            self.stream
+                .on_end(&mut worker, by, &mut self.plugin.on(&mut Proxy));
         }
     }
 }

@@ -23,6 +23,14 @@ pub(super) struct Endpoint {
     pub first_byte: Mean,
 }
 
+/// What one worker has learned of one endpoint and of its pool.
+#[derive(Clone, Copy, Debug)]
+pub struct Experience {
+    pub(super) penalty: Penalty,
+    pub(super) first_byte: Mean,
+    pub(super) pool: Mean,
+}
+
 impl Endpoint {
     /// The bound of one that has none.
     pub const UNBOUNDED: u32 = u32::MAX;
@@ -75,7 +83,7 @@ impl Penalty {
     /// What is left of it at `now`.
     pub fn at(&self, now: Instant) -> f32 {
         // Nearly always, and without the clock.
-        if self.amount == 0.0 {
+        if self.is_empty() {
             return 0.0;
         }
         // Less than half a request would still decide among endpoints that all are idle, for minutes.
@@ -91,6 +99,11 @@ impl Penalty {
             .max(Self::LEAST.max(least))
             .min(Self::MOST.max(most));
         self.at = now;
+    }
+
+    /// Whether there is none, and the clock need not be asked for what is left.
+    pub fn is_empty(&self) -> bool {
+        self.amount == 0.0
     }
 
     pub fn on_answer(&mut self) {
@@ -132,6 +145,11 @@ impl Mean {
     /// Seconds. A host's clock may stand still within a callback, and a mean of zero would make any number
     /// of requests in flight free.
     const FASTEST: f32 = 1e-4;
+
+    /// Whether there is no label yet.
+    pub fn is_empty(&self) -> bool {
+        self.labels == 0
+    }
 
     pub fn learn(&mut self, first_byte: Duration, window: u16, now: Instant) {
         self.labels = self.labels.saturating_add(1).min(window);

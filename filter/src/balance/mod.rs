@@ -39,6 +39,7 @@ use crate::values::clock::Instant;
 use crate::values::rng::Rng;
 use crate::values::units::{Share, Weight};
 
+pub use endpoint::Experience;
 pub use order::Order;
 pub use shortlist::SCAN;
 pub use view::View;

@@ -9,7 +9,7 @@ use crate::values::clock::Instant;
 use crate::values::units::{Share, Weight};
 
 use super::Gauges;
-use super::endpoint::{Endpoint, Mean};
+use super::endpoint::{Endpoint, Experience, Mean};
 
 /// The endpoints of a pool as one worker sees them.
 #[derive(Clone, Debug)]
@@ -167,6 +167,30 @@ impl View {
         let usual = self.total_in_flight() as f32 / self.endpoints.len().max(1) as f32;
         if let Some(endpoint) = self.endpoints.get_mut(endpoint) {
             endpoint.penalty.on_failure(usual, now);
+        }
+    }
+
+    /// What was learned of `endpoint`, if anything was.
+    pub fn experience(&self, endpoint: usize) -> Option<Experience> {
+        let Endpoint {
+            penalty,
+            first_byte,
+            ..
+        } = *self.endpoints.get(endpoint)?;
+        let known = !penalty.is_empty() || !first_byte.is_empty();
+        known.then_some(Experience {
+            penalty,
+            first_byte,
+            pool: self.first_byte,
+        })
+    }
+
+    /// Goes on with what was learned of `endpoint` in another view of its pool.
+    pub fn restore(&mut self, endpoint: usize, experience: Experience) {
+        if let Some(endpoint) = self.endpoints.get_mut(endpoint) {
+            endpoint.penalty = experience.penalty;
+            endpoint.first_byte = experience.first_byte;
+            self.first_byte = experience.pool;
         }
     }
 

@@ -31,6 +31,8 @@ use crate::values::units::{Tokens, Weight};
 /// A configuration, valid by construction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
+    /// Tells it from others: a hash of its text.
+    pub fingerprint: u64,
     /// The pools; at least one.
     pub pools: Vec<Pool>,
     /// The rules, in order; at least one.

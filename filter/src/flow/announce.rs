@@ -1,4 +1,4 @@
-//! What an operator is told of an endpoint: metrics at each change, and a line in the log with the reason.
+//! What an operator sees of an endpoint: metrics at each change, and a line in the log with the reason.
 //!
 //! All workers follow what changes, and the leader tells it; so one that takes the lead over tells
 //! nothing twice and misses nothing. A line at most a second is written for an endpoint: one that
@@ -30,7 +30,7 @@ pub(super) struct Stand {
     pub bound: Option<u32>,
 }
 
-/// What was told of one endpoint, and how.
+/// What was told about one endpoint, and how.
 pub(super) struct Announced {
     state: Option<Meter>,
     reason: Option<Meter>,
@@ -89,6 +89,12 @@ impl Announced {
             self.last = Some(now);
             log::log!(level, "pool {}: endpoint {address} {what}", pool.name);
         }
+    }
+
+    /// Whether nothing but another step of the endpoint's state changes where it stands, and all is told.
+    pub fn is_calm(&self, stand: &Stand) -> bool {
+        let plainly_in = stand.code == ADMITTING && !stand.spared && stand.bound.is_none();
+        plainly_in && self.told == *stand
     }
 
     fn show(&mut self, stand: &Stand, host: &mut dyn Host) {

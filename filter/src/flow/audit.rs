@@ -3,10 +3,14 @@
 //! A gauge says what all VMs carry; the living ones' ledgers say it too ([`super::member`]). Both are
 //! stepped within one callback, so whoever compares them sees a difference for microseconds at most, and
 //! hardly ever twice in a row. One that stands through ten looks, a tick apart, belongs to nobody alive.
+//!
+//! Several configurations of a plugin may audit the same gauges, and what each of them sees must be
+//! corrected once. So a correction is claimed in the store by its time, and whoever began to look
+//! before it begins anew.
 
 use std::time::Duration;
 
-use crate::ports::{Host, Meter};
+use crate::ports::{Host, Meter, update};
 use crate::values::clock::Instant;
 
 use super::member::{Load, Places, carried};
@@ -31,6 +35,15 @@ struct Difference {
     /// What of it was there at each look.
     standing: i64,
     looks: u8,
+    /// When it was seen first.
+    since: Instant,
+}
+
+/// A gauge, what to add to it, and since when that is known.
+struct Correction {
+    meter: Meter,
+    by: i64,
+    since: Instant,
 }
 
 /// How many looks make a difference a fact.
@@ -39,6 +52,11 @@ const LOOKS: u8 = 10;
 const CALM: Duration = Duration::from_secs(1);
 
 impl Audit {
+    /// Makes what corrections of `pool` are claimed in.
+    pub fn prepare(pool: &str, host: &mut dyn Host) {
+        host.create(&key(pool), &[0; 8]);
+    }
+
     /// Looks at a pool, and corrects the gauges of what has stood long enough.
     pub fn look(
         &mut self,
@@ -60,7 +78,12 @@ impl Audit {
             .iter()
             .map(|(_, load)| i64::from(load.in_flight))
             .sum();
-        self.suspicious |= self.total.correct(total, all, host);
+        let mut corrections = Vec::new();
+        let mut compare = |difference: &mut Difference, meter, sum| {
+            let stands = difference.compare(meter, sum, now, host, &mut corrections);
+            self.suspicious |= stands;
+        };
+        compare(&mut self.total, total, all);
         let mut sums = vec![[0i64; 2]; places.len()];
         for (key, Load { in_flight, waiting }) in carried {
             if let Some([requests, tokens]) = places.of(key).and_then(|at| sums.get_mut(at)) {
@@ -71,32 +94,65 @@ impl Audit {
         self.differences.resize(places.len(), Default::default());
         for ((differences, meters), sums) in self.differences.iter_mut().zip(endpoints).zip(sums) {
             for ((difference, meter), sum) in differences.iter_mut().zip(meters).zip(sums) {
-                self.suspicious |= difference.correct(meter, sum, host);
+                compare(difference, meter, sum);
             }
+        }
+        correct(pool, &corrections, now, host);
+    }
+}
+
+fn key(pool: &str) -> String {
+    ["junheng/audit/", pool].concat()
+}
+
+/// Carries `corrections` out, unless another has corrected the pool since the first of them was
+/// seen.
+fn correct(pool: &str, corrections: &[Correction], now: Instant, host: &mut dyn Host) {
+    let Some(since) = corrections.iter().map(|correction| correction.since).min() else {
+        return;
+    };
+    let claimed = update(host, &key(pool), |_, bytes| {
+        let last = bytes.first_chunk().map(|nanos| u64::from_le_bytes(*nanos));
+        let fresh = last.is_none_or(|last| last < since.as_nanos());
+        fresh.then(|| (now.as_nanos().to_le_bytes().to_vec(), ()))
+    });
+    if claimed.is_some() {
+        for Correction { meter, by, .. } in corrections {
+            host.add(*meter, *by);
         }
     }
 }
 
 impl Difference {
-    /// Compares a gauge with what it should show, and corrects it in time; whether there is a difference.
-    fn correct(&mut self, meter: Option<Meter>, sum: i64, host: &mut dyn Host) -> bool {
+    /// Compares a gauge with what it should show, and asks for a correction in time; whether there
+    /// is a difference.
+    fn compare(
+        &mut self,
+        meter: Option<Meter>,
+        sum: i64,
+        now: Instant,
+        host: &mut dyn Host,
+        corrections: &mut Vec<Correction>,
+    ) -> bool {
         let Some((meter, shown)) = meter.and_then(|meter| Some((meter, host.read(meter)?))) else {
             return false;
         };
+        let since = if self.looks == 0 { now } else { self.since };
         // A gauge that was lowered too often has wrapped: read as signed it is what is missing.
-        let correction = self.seen((shown as i64).saturating_sub(sum));
-        if correction != 0 {
-            host.add(meter, correction);
+        let by = self.seen((shown as i64).saturating_sub(sum), now);
+        if by != 0 {
+            corrections.push(Correction { meter, by, since });
         }
         self.looks > 0
     }
 
     /// Sees `difference` once more; returns what to add to the gauge.
-    fn seen(&mut self, difference: i64) -> i64 {
+    fn seen(&mut self, difference: i64, now: Instant) -> i64 {
         if difference.signum() != self.standing.signum() || self.looks == 0 {
             *self = Difference {
                 standing: difference,
                 looks: (difference != 0).into(),
+                since: now,
             };
             return 0;
         }
@@ -116,7 +172,8 @@ mod tests {
 
     fn corrections(seen: impl IntoIterator<Item = i64>) -> Vec<i64> {
         let mut difference = Difference::default();
-        seen.into_iter().map(|d| difference.seen(d)).collect()
+        let now = Instant::default();
+        seen.into_iter().map(|d| difference.seen(d, now)).collect()
     }
 
     #[test]

@@ -12,9 +12,11 @@ use std::time::Duration;
 use crate::balance::View;
 use crate::config::{EngineProtocol, Introspection, Issuer, Pool, QuotaEngine, Service};
 use crate::identity::bearer::{self, Digest};
+use crate::ports::Host;
 use crate::values::clock::Instant;
 use crate::values::murmur3::murmur3_32;
 
+use super::turns;
 use super::verdict::DESTINATION;
 
 /// A request of the worker's own.
@@ -157,6 +159,8 @@ pub(super) struct Rounds {
 /// What is asked of each endpoint of a pool, and how often.
 struct Question<'a> {
     what: What,
+    /// Its name among those that several configurations ask.
+    name: u64,
     cluster: &'a str,
     path: &'a str,
     /// The port, where it is not the endpoint's.
@@ -176,14 +180,17 @@ impl Rounds {
         config: &Pool,
         view: &View,
         now: Instant,
-        errands: &mut Vec<Errand>,
+        (errands, host): (&mut Vec<Errand>, &mut dyn Host),
     ) {
         let mut ask = |turns: &mut Vec<Option<u64>>, question: &Question<'_>| {
             turns.resize(view.len(), None);
             for (endpoint, turn) in turns.iter_mut().enumerate() {
                 let address = view.address(endpoint).unwrap_or_default();
-                let this = Some(turn_at(address, question.every, now));
-                if turn.is_some() && *turn != this {
+                let this = turn_at(address, question.every, now);
+                let last = turn.replace(this);
+                if last.is_some_and(|last| last != this)
+                    && turns::take((&config.name, address), question.name, this, host)
+                {
                     let its = config.endpoints.get(endpoint);
                     let exporter = its
                         .zip(question.port)
@@ -200,12 +207,12 @@ impl Rounds {
                         timeout: question.timeout,
                     });
                 }
-                *turn = this;
             }
         };
         if let Some(check) = &config.check {
             let question = Question {
                 what: What::Check,
+                name: turns::question(check),
                 cluster: &config.cluster,
                 path: &check.path,
                 port: None,
@@ -218,6 +225,7 @@ impl Rounds {
         if let Some((load, page)) = load.and_then(|load| Some((load, load.metrics.as_ref()?))) {
             let question = Question {
                 what: What::Metrics,
+                name: turns::question(load),
                 cluster: &page.cluster,
                 path: &page.path,
                 port: page.port,

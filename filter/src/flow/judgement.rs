@@ -158,7 +158,7 @@ fn hidden(start: &ResponseStart<'_>, retry: Option<&Retry>) -> Verdict {
     let served = start.origin == Origin::Endpoint && start.status < 400;
     let may_be = |on| retry.is_some_and(|retry| retry.on.contains(&on));
     match served {
-        // It failed at the next endpoint, too, or nobody knows what it is worth.
+        // It failed at the next endpoint, too, or what the answer proves is not known.
         false => Verdict::Nothing,
         // Rather too little to do for an endpoint that fails than a pool tripped by its load.
         true if may_be(RetryOn::Overloaded) => Verdict::Overloaded(None),

@@ -1,8 +1,16 @@
-//! Which VM leads: it alone probes, reads metrics, computes weights and audits.
+//! Which VM leads a configuration: it alone checks, reads metrics, computes weights and audits for
+//! it.
 //!
-//! The lease is a value that its holder renews on each tick, and that another takes once it has been left
-//! alone for two: a leader that dies is replaced on the third. A leader that was only slow finds, on its
-//! next tick, that it leads no more; what it does meanwhile is harmless to do twice.
+//! A plugin may have several configurations in force at once: the new one and those whose listeners
+//! drain, or two listeners whose plugins are named alike. Each has a lease of its own, as the
+//! endpoints of one need not be those of another. A lease is renewed by its holder on each tick;
+//! another VM takes it after two ticks without that, so a leader that dies is replaced on the
+//! third. A leader that was only slow finds on its next tick that it does not lead any more. What
+//! it does meanwhile is harmless to do twice.
+//!
+//! All leases of a plugin are one value, a lane each. A configuration keeps its lane for as long as
+//! it ticks; the lane of one that is gone is given to the next, so keys that are named after lanes
+//! are no more than there ever were configurations at once.
 
 use std::time::Duration;
 
@@ -13,15 +21,26 @@ use crate::values::clock::Instant;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate {
     /// The VM.
-    pub id: u64,
-    /// When the configuration was taken: the newest leads, so that what it says is done.
-    pub since: Instant,
+    pub vm: u64,
+    /// The configuration's number in the VM, from 1.
+    pub number: u32,
+    /// The configuration's fingerprint, the same in all VMs.
+    pub configuration: u64,
 }
 
+/// The place of a configuration among those in force, and how many places there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lane {
+    pub own: usize,
+    pub all: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Lease {
-    holder: u64,
-    since: Instant,
+    configuration: u64,
+    vm: u64,
+    /// 0 for none.
+    number: u64,
     renewed: Instant,
 }
 
@@ -39,54 +58,130 @@ pub(super) enum Role {
 const KEY: &str = "junheng/leader";
 /// Two ticks ([`super::Worker::TICK`]).
 const TERM: Duration = Duration::from_millis(100);
+/// A configuration without a leader for so long is gone.
+const GONE: Duration = Duration::from_secs(10);
+/// So many at once: a listener that is updated each second drains for ten minutes by default.
+const LANES: usize = 1024;
 
 impl Candidate {
-    /// Makes the lease, held by nobody.
+    /// Makes the leases, of which nobody holds any.
     pub fn prepare(host: &mut dyn Host) {
-        let nobody = Lease {
-            holder: 0,
-            since: Instant::default(),
-            renewed: Instant::default(),
-        };
-        host.create(KEY, &nobody.encode());
+        host.create(KEY, b"");
     }
 
-    /// Renews the lease or takes it over, if it can.
-    pub fn lead(&self, now: Instant, host: &mut dyn Host) -> Role {
-        update(host, KEY, |_, bytes| {
-            let lease = Lease::decode(bytes);
-            let free = |lease: &Lease| now.since(lease.renewed) >= TERM || lease.since < self.since;
-            let holds =
-                lease.is_some_and(|lease| (lease.holder, lease.since) == (self.id, self.since));
-            let may = holds || lease.is_none_or(|lease| free(&lease));
-            let next = Lease {
-                holder: self.id,
-                since: self.since,
+    /// Renews the configuration's lease or takes it over, if it can. There is no lane where the
+    /// store does not tell.
+    pub fn lead(&self, now: Instant, host: &mut dyn Host) -> (Role, Option<Lane>) {
+        let mut lane = None;
+        let role = update(host, KEY, |_, bytes| {
+            let mut leases = decode(bytes);
+            let own = place(&mut leases, self.configuration, now);
+            lane = Some(Lane {
+                own,
+                all: leases.len(),
+            });
+            let lease = leases.get_mut(own)?;
+            let holds = (lease.vm, lease.number) == (self.vm, self.number.into());
+            if !holds && lease.number != 0 && now.since(lease.renewed) < TERM {
+                return None;
+            }
+            *lease = Lease {
+                configuration: self.configuration,
+                vm: self.vm,
+                number: self.number.into(),
                 renewed: now,
             };
             let role = if holds { Role::Leads } else { Role::Begins };
-            may.then(|| (next.encode(), role))
-        })
-        .unwrap_or(Role::Follows)
+            Some((encode(&leases), role))
+        });
+        (role.unwrap_or(Role::Follows), lane)
     }
 }
 
-impl Lease {
-    fn encode(self) -> Vec<u8> {
-        let words = [self.holder, self.since.as_nanos(), self.renewed.as_nanos()];
-        words.into_iter().flat_map(u64::to_le_bytes).collect()
+/// The lane of `configuration`: its own, else that of one that is gone, else a new one, else the
+/// one that was silent longest.
+fn place(leases: &mut Vec<Lease>, configuration: u64, now: Instant) -> usize {
+    let known = |lease: &Lease| lease.configuration == configuration;
+    if let Some(own) = leases.iter().position(known) {
+        return own;
+    }
+    let oldest = (0..).zip(leases.iter()).min_by_key(|(_, it)| it.renewed);
+    let free = oldest.filter(|(_, it)| now.since(it.renewed) >= GONE || leases.len() >= LANES);
+    let at = free.map_or(leases.len(), |(at, _)| at);
+    let new = Lease {
+        configuration,
+        ..Lease::default()
+    };
+    match leases.get_mut(at) {
+        Some(lease) => *lease = new,
+        None => leases.push(new),
+    }
+    at
+}
+
+fn encode(leases: &[Lease]) -> Vec<u8> {
+    let words = leases.iter().flat_map(|lease| {
+        [
+            lease.configuration,
+            lease.vm,
+            lease.number,
+            lease.renewed.as_nanos(),
+        ]
+    });
+    words.flat_map(u64::to_le_bytes).collect()
+}
+
+fn decode(bytes: &[u8]) -> Vec<Lease> {
+    let (words, _) = bytes.as_chunks::<8>();
+    let (leases, _) = words.as_chunks::<4>();
+    let lease = |words: &[[u8; 8]; 4]| {
+        let [configuration, vm, number, renewed] = words.map(u64::from_le_bytes);
+        Lease {
+            configuration,
+            vm,
+            number,
+            renewed: Instant::from_nanos(renewed),
+        }
+    };
+    leases.iter().map(lease).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: u64 = 3_600_000_000_000;
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_nanos(HOUR + millis * 1_000_000)
     }
 
-    fn decode(bytes: &[u8]) -> Option<Lease> {
-        let (words, _) = bytes.as_chunks::<8>();
-        let &[holder, since, renewed] = words else {
-            return None;
+    #[test]
+    fn a_configuration_keeps_its_lane_and_a_new_one_takes_that_of_one_that_is_gone() {
+        let mut leases = Vec::new();
+        let mut enter = |configuration, millis| {
+            let own = place(&mut leases, configuration, at(millis));
+            leases[own].renewed = at(millis);
+            own
         };
-        let time = |word| Instant::from_nanos(u64::from_le_bytes(word));
-        Some(Lease {
-            holder: u64::from_le_bytes(holder),
-            since: time(since),
-            renewed: time(renewed),
-        })
+        assert_eq!([enter(7, 0), enter(8, 0), enter(7, 9_000)], [0, 1, 0]);
+        assert_eq!(
+            enter(9, 9_999),
+            2,
+            "the first is silent for less than ten seconds"
+        );
+        assert_eq!(enter(10, 10_000), 1);
+        assert_eq!(enter(8, 10_000), 3);
+    }
+
+    #[test]
+    fn lanes_have_an_end() {
+        let mut leases: Vec<Lease> = Vec::new();
+        for configuration in 0..2 * LANES as u64 {
+            let own = place(&mut leases, configuration, at(configuration));
+            leases[own].renewed = at(configuration);
+        }
+        assert_eq!(leases.len(), LANES);
+        assert_eq!(decode(&encode(&leases)), leases);
     }
 }

@@ -14,6 +14,7 @@ use crate::report::metrics;
 use crate::values::clock::Instant;
 use crate::values::units::Weight;
 
+use super::lease::Lane;
 use super::member::{EndpointKey, Member, Places};
 
 /// One pool's loads.
@@ -21,6 +22,10 @@ pub(super) struct Loads {
     endpoints: Vec<Seen>,
     places: Places,
     pool: String,
+    /// Whether weights follow load at all.
+    weighs: bool,
+    /// The configuration's fingerprint, which weights are published under.
+    configuration: u64,
     published: Option<Instant>,
     weighed: Option<Instant>,
     changes: Option<Meter>,
@@ -44,6 +49,7 @@ impl Loads {
     pub fn new(
         pool: &config::Pool,
         addresses: &[String],
+        configuration: u64,
         changes: Option<Meter>,
         host: &mut dyn Host,
     ) -> Loads {
@@ -60,6 +66,8 @@ impl Loads {
             endpoints: addresses.iter().map(seen).collect(),
             places: Places::new(addresses.iter().map(|address| EndpointKey::of(address))),
             pool: pool.name.clone(),
+            weighs,
+            configuration,
             published: None,
             weighed: None,
             changes,
@@ -102,6 +110,7 @@ impl Loads {
     /// Publishes what this worker has seen, twice an interval: so that a weight is never older than one and a half.
     pub fn publish(
         &mut self,
+        lane: Lane,
         member: &RefCell<Member>,
         rule: &config::Load,
         now: Instant,
@@ -117,22 +126,23 @@ impl Loads {
             bytes.extend(seen.key.to_bytes());
             bytes.extend(seen.learned.publish(now).encode());
         }
-        host.put(&parts_key(slot, &self.pool), &bytes);
+        host.put(&parts_key(lane.own, slot, &self.pool), &bytes);
     }
 
     /// Computes the weights that all workers go by, and publishes them if any is new: for the leader.
     pub fn weigh(
         &mut self,
-        config: &config::Pool,
-        rule: &config::Load,
+        lane: Lane,
+        (config, rule): (&config::Pool, &config::Load),
         now: Instant,
         host: &mut dyn Host,
     ) {
         if !is_due(&mut self.weighed, rule.interval, now) {
             return;
         }
-        let parts = self.parts(host);
+        let parts = self.parts(lane, host);
         let mut bytes = Vec::with_capacity(self.endpoints.len().saturating_mul(10));
+        bytes.extend(self.configuration.to_le_bytes());
         let endpoints = self.endpoints.iter().zip(&config.endpoints);
         for ((seen, endpoint), its) in endpoints.zip(&parts) {
             let weight = merge(its, now, rule.interval).weight(endpoint.weight);
@@ -142,7 +152,7 @@ impl Loads {
                 host.record(gauge, weight.value().into());
             }
         }
-        let key = weights_key(&self.pool);
+        let key = weights_key(lane, &self.pool);
         if host.load(&key).is_none_or(|stored| stored.bytes != bytes) {
             host.put(&key, &bytes);
             if let Some(changes) = self.changes {
@@ -151,12 +161,18 @@ impl Loads {
         }
     }
 
-    /// The weights that are published, by the endpoints' places.
-    pub fn weights(&self, host: &mut dyn Host) -> Vec<(usize, Weight)> {
-        let Some(stored) = host.load(&weights_key(&self.pool)) else {
+    /// The weights that are published for this configuration, by the endpoints' places. Another's
+    /// start from other weights, and go by other rules.
+    pub fn weights(&self, lane: Lane, host: &mut dyn Host) -> Vec<(usize, Weight)> {
+        if !self.weighs {
+            return Vec::new();
+        }
+        let stored = host.load(&weights_key(lane, &self.pool));
+        let stored = stored.map_or(Vec::new(), |stored| stored.bytes);
+        let Some(entries) = stored.strip_prefix(&self.configuration.to_le_bytes()) else {
             return Vec::new();
         };
-        let (entries, _) = stored.bytes.as_chunks::<10>();
+        let (entries, _) = entries.as_chunks::<10>();
         let entry = |entry: &[u8; 10]| {
             let (key, weight) = entry.split_first_chunk()?;
             let key = EndpointKey::from_bytes(*key);
@@ -172,14 +188,17 @@ impl Loads {
         &self.places
     }
 
-    /// What all workers have published, by the endpoints' places; old parts no longer count by their dates.
-    fn parts(&self, host: &mut dyn Host) -> Vec<Vec<Part>> {
+    /// What all workers have published, by the endpoints' places; old parts no longer count by
+    /// their dates. Those of the plugin's other configurations count, too: an endpoint's load is
+    /// its load, whichever listener its requests came through.
+    fn parts(&self, lane: Lane, host: &mut dyn Host) -> Vec<Vec<Part>> {
         let mut parts = vec![Vec::new(); self.endpoints.len()];
-        for slot in 0.. {
-            if !Member::is_known(slot, host) {
-                break;
-            }
-            let Some(stored) = host.load(&parts_key(slot, &self.pool)) else {
+        let slots = (0..)
+            .take_while(|slot| Member::is_known(*slot, host))
+            .count();
+        for (slot, lane) in (0..slots).flat_map(|slot| (0..lane.all).map(move |lane| (slot, lane)))
+        {
+            let Some(stored) = host.load(&parts_key(lane, slot, &self.pool)) else {
                 continue;
             };
             let (entries, _) = stored.bytes.as_chunks::<ENTRY>();
@@ -208,10 +227,10 @@ fn is_due(last: &mut Option<Instant>, every: Duration, now: Instant) -> bool {
     due
 }
 
-fn parts_key(slot: usize, pool: &str) -> String {
-    format!("junheng/load/{slot}/{pool}")
+fn parts_key(lane: usize, slot: usize, pool: &str) -> String {
+    format!("junheng/load/{lane}/{slot}/{pool}")
 }
 
-fn weights_key(pool: &str) -> String {
-    format!("junheng/weights/{pool}")
+fn weights_key(lane: Lane, pool: &str) -> String {
+    format!("junheng/weights/{}/{pool}", lane.own)
 }

@@ -15,6 +15,7 @@ use crate::values::clock::Instant;
 use crate::values::murmur3::murmur3_32;
 
 use super::held::Held;
+use super::learned::Learned;
 
 /// What one VM carries at one endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,10 +32,15 @@ pub struct Member {
     id: u64,
     slot: Option<usize>,
     ledgers: Vec<Ledger>,
-    /// Configurations in force, the newest last: one that is replaced lives on until its connections have drained.
-    configurations: Vec<u32>,
+    /// Configurations in force by their fingerprints and numbers, the newest last: one that is
+    /// replaced lives on until its connections have drained.
+    configurations: Vec<(u64, u32)>,
     /// How many there have been.
     configured: u32,
+    /// What they have learned.
+    learned: Learned,
+    /// The limits' shapes of those in force.
+    shapes: Vec<u64>,
     held: Held,
 }
 
@@ -119,7 +125,17 @@ impl Member {
             ledgers: Vec::new(),
             configurations: Vec::new(),
             configured: 0,
+            learned: Learned::default(),
+            shapes: Vec::new(),
             held: Held::default(),
+        }
+    }
+
+    /// The same VM under another plugin, whose slots and ledgers are its own.
+    pub fn beside(&self) -> Member {
+        Member {
+            held: self.held.clone(),
+            ..Member::new(self.id)
         }
     }
 
@@ -128,21 +144,33 @@ impl Member {
         self.held.clone()
     }
 
-    /// Counts a configuration in; its number.
-    pub(super) fn begin(&mut self) -> u32 {
+    /// Counts a configuration in; its number, from 1.
+    pub(super) fn begin(&mut self, fingerprint: u64) -> u32 {
         self.configured = self.configured.wrapping_add(1);
-        self.configurations.push(self.configured);
+        self.configurations.push((fingerprint, self.configured));
         self.configured
     }
 
     /// Counts a configuration out.
-    pub(super) fn end(&mut self, configuration: u32) {
-        self.configurations.retain(|known| *known != configuration);
+    pub(super) fn end(&mut self, number: u32) {
+        self.configurations.retain(|(_, known)| *known != number);
     }
 
-    /// Whether a configuration is the one that speaks for this VM where only one can.
-    pub(super) fn is_newest(&self, configuration: u32) -> bool {
-        self.configurations.last() == Some(&configuration)
+    /// Whether a configuration is the one that speaks for this VM among those with the same text.
+    pub(super) fn is_newest(&self, fingerprint: u64, number: u32) -> bool {
+        let alike = |(known, _): &&(u64, u32)| *known == fingerprint;
+        let newest = self.configurations.iter().rfind(alike);
+        newest.is_some_and(|(_, newest)| *newest == number)
+    }
+
+    /// What its configurations have learned, until the next one begins.
+    pub(super) fn learned(&mut self) -> &mut Learned {
+        &mut self.learned
+    }
+
+    /// The shapes of the limits that its configurations in force have, as often as they have them.
+    pub(super) fn shapes(&mut self) -> &mut Vec<u64> {
+        &mut self.shapes
     }
 
     /// The VM's name.

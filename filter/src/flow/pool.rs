@@ -15,8 +15,10 @@ use crate::values::rng::Rng;
 use super::audit::{Audit, Audited};
 use super::counter::Counter;
 use super::errand::{Reply, Rounds, What};
+use super::lease::Lane;
 use super::loads::Loads;
 use super::member::{Account, Member};
+use super::turns;
 use super::watch::Watch;
 
 /// A pool as one worker sees it.
@@ -62,6 +64,7 @@ pub(super) struct PoolGauges<'a> {
 impl PoolState {
     pub(super) fn new(
         pool: &Pool,
+        configuration: u64,
         member: &Rc<RefCell<Member>>,
         changes: Option<Meter>,
         rng: &mut Rng,
@@ -72,23 +75,29 @@ impl PoolState {
             .iter()
             .map(|endpoint| endpoint.address.to_string())
             .collect();
+        Audit::prepare(&pool.name, host);
+        for address in &addresses {
+            turns::prepare(&pool.name, address, host);
+        }
         let weights = pool.endpoints.iter().map(|endpoint| endpoint.weight);
         let endpoints = addresses.iter().map(String::as_str).zip(weights);
         PoolState {
             endpoints: balance::Pool::new(algorithm(pool.balance.algorithm), endpoints, rng),
             watch: Watch::new(pool, &addresses, changes, host),
             meters: PoolMeters::new(pool, &addresses, member, host),
-            loads: Loads::new(pool, &addresses, changes, host),
+            loads: Loads::new(pool, &addresses, configuration, changes, host),
             audit: Audit::default(),
             rounds: Rounds::default(),
             warned: false,
         }
     }
 
-    /// Reads again what all workers agree on: standings and weights.
-    pub(super) fn follow(&mut self, now: Instant, host: &mut dyn Host) {
+    /// Reads again what all workers agree on: standings, and the weights of the configuration's
+    /// lane.
+    pub(super) fn follow(&mut self, lane: Option<Lane>, now: Instant, host: &mut dyn Host) {
         self.watch.refresh(host);
-        for (endpoint, weight) in self.loads.weights(host) {
+        let weights = lane.map(|lane| self.loads.weights(lane, host));
+        for (endpoint, weight) in weights.unwrap_or_default() {
             self.watch
                 .set_weight(endpoint, weight, &mut self.endpoints, now, host);
         }

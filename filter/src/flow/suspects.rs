@@ -19,14 +19,17 @@ const MOST: usize = 16;
 const REMEMBERED: Duration = Duration::from_secs(60);
 
 impl Suspects {
-    /// Whether there are none, and so nothing to clear.
-    pub fn is_empty(&self) -> bool {
+    /// Whether there are none that are remembered still, and so nothing to clear.
+    pub fn is_empty(&mut self, now: Instant) -> bool {
+        if !self.0.is_empty() {
+            self.forget(now);
+        }
         self.0.is_empty()
     }
 
     /// A request of `caller` failed at `endpoint`; whether it has failed at another endpoint, too.
     pub fn failed(&mut self, caller: Caller, endpoint: usize, now: Instant) -> bool {
-        self.0.retain(|(_, _, at)| now.since(*at) < REMEMBERED);
+        self.forget(now);
         let elsewhere = self
             .0
             .iter()
@@ -38,6 +41,10 @@ impl Suspects {
         }
         self.0.push((caller, endpoint, now));
         elsewhere
+    }
+
+    fn forget(&mut self, now: Instant) {
+        self.0.retain(|(_, _, at)| now.since(*at) < REMEMBERED);
     }
 
     /// A request of `caller` was served by `endpoint`.

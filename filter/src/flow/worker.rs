@@ -22,7 +22,7 @@ use super::caller;
 use super::counter::Counter;
 use super::errand::{About, Errand, Reply};
 use super::held::Held;
-use super::lease::{Candidate, Role};
+use super::lease::{Candidate, Lane, Role};
 use super::member::Member;
 use super::overdue::Overdue;
 use super::pool::PoolState;
@@ -42,9 +42,9 @@ pub struct Worker {
     pub(super) held: Held,
     /// The streams that are to begin within their routes' bounds.
     pub(super) overdue: Overdue,
-    /// Its number among the member's.
-    configuration: u32,
     candidate: Candidate,
+    /// The configuration's place among those in force, once it is known.
+    lane: Option<Lane>,
     /// What is known of bearer tokens, where they are looked at.
     pub(super) bearers: Option<Box<Bearers>>,
     /// Counts what is agreed on anew, and how far this worker has followed.
@@ -74,36 +74,97 @@ impl Worker {
         let mut rng = Rng::new(seed);
         // A host gives a metric another number each time it is defined: once, for all pools.
         let changes = host.define(Kind::Counter, metrics::CHANGES);
+        let fingerprint = config.fingerprint;
         let pools = config
             .pools
             .iter()
-            .map(|pool| PoolState::new(pool, member, changes, &mut rng, host))
+            .map(|pool| PoolState::new(pool, fingerprint, member, changes, &mut rng, host))
             .collect();
-        let quotas = Quotas::new(&config, &mut rng, host);
+        let quotas = Quotas::new(&config, member, &mut rng, host);
         Candidate::prepare(host);
         caller::prepare(&config.identity, host);
-        let configuration = member.borrow_mut().begin();
+        let number = member.borrow_mut().begin(fingerprint);
+        let candidate = Candidate {
+            vm: member.borrow().id(),
+            number,
+            configuration: fingerprint,
+        };
         let bearers = config.identity.takes_bearers();
-        Worker {
+        let mut worker = Worker {
             bearers: bearers.then(|| Box::new(Bearers::new(&config.identity, changes, host))),
             estimator: Estimator::new(config.models.len()),
             config: Rc::new(config),
             pools,
             quotas,
             rng,
-            candidate: Candidate {
-                id: member.borrow().id(),
-                since: host.now(),
-            },
+            candidate,
+            lane: None,
             member: Rc::clone(member),
             held: member.borrow().held(),
             overdue: Overdue::default(),
-            configuration,
             changes,
             followed: 0,
             attempt_header: AttemptHeader::default(),
             refused: Vec::new(),
             retired: false,
+        };
+        worker.recall();
+        worker.begin(host);
+        worker
+    }
+
+    /// Knows from its first request on what is agreed on about its endpoints: an endpoint that
+    /// tripped under the last configuration is left out under this one.
+    fn begin(&mut self, host: &mut dyn Host) {
+        let now = host.now();
+        for pool in &mut self.pools {
+            pool.follow(None, now, host);
+            pool.watch.settle(&mut pool.endpoints, now, host);
+        }
+    }
+
+    /// Takes up what the VM has learned under other configurations.
+    fn recall(&mut self) {
+        let Ok(mut member) = self.member.try_borrow_mut() else {
+            return;
+        };
+        let learned = member.learned();
+        for (model, name) in self.config.models.iter().enumerate() {
+            if let Some(correction) = learned.model(name) {
+                self.estimator.restore(model, correction);
+            }
+        }
+        for (pool, config) in self.pools.iter_mut().zip(&self.config.pools) {
+            let view = pool.endpoints.view_mut();
+            for endpoint in 0..view.len() {
+                let address = view.address(endpoint).unwrap_or_default();
+                if let Some(experience) = learned.endpoint(&config.name, address) {
+                    view.restore(endpoint, experience);
+                }
+            }
+        }
+    }
+
+    /// Leaves what it has learned to the VM's next configuration, which is about to begin.
+    pub fn remember(&self) {
+        let Ok(mut member) = self.member.try_borrow_mut() else {
+            return;
+        };
+        let learned = member.learned();
+        for (model, name) in self.config.models.iter().enumerate() {
+            if let Some(correction) = self.estimator.correction(model) {
+                learned.put_model(name, correction);
+            }
+        }
+        for (pool, config) in self.pools.iter().zip(&self.config.pools) {
+            let view = pool.endpoints.view();
+            for endpoint in 0..view.len() {
+                if let Some((address, experience)) =
+                    view.address(endpoint).zip(view.experience(endpoint))
+                {
+                    learned.put_endpoint(&config.name, address, experience);
+                }
+            }
         }
     }
 
@@ -128,12 +189,18 @@ impl Worker {
         }
         let now = host.now();
         self.beat(now, host);
-        self.follow(now, host);
-        let role = self.candidate.lead(now, host);
+        let (role, lane) = self.candidate.lead(now, host);
         let leads = role != Role::Follows;
-        // What is published of loads has one place a VM, and a configuration that drains hears less and less.
+        self.follow(lane, now, host);
+        // What is published of loads has one place a VM and lane, and a configuration that drains
+        // hears less and less.
+        let Candidate {
+            number,
+            configuration,
+            ..
+        } = self.candidate;
         let member = self.member.try_borrow();
-        let speaks = member.is_ok_and(|member| member.is_newest(self.configuration));
+        let speaks = member.is_ok_and(|member| member.is_newest(configuration, number));
         let config = Rc::clone(&self.config);
         let mut errands = Vec::new();
         for (id, (pool, config)) in self.pools.iter_mut().zip(&config.pools).enumerate() {
@@ -142,12 +209,12 @@ impl Worker {
                 pool.rounds.leave();
                 pool.watch.leave();
             }
-            if let Some(rule) = &config.load {
+            if let Some((rule, lane)) = config.load.as_ref().zip(lane) {
                 if speaks {
-                    pool.loads.publish(&self.member, rule, now, host);
+                    pool.loads.publish(lane, &self.member, rule, now, host);
                 }
                 if leads {
-                    pool.loads.weigh(config, rule, now, host);
+                    pool.loads.weigh(lane, (config, rule), now, host);
                 }
             }
             if leads {
@@ -156,7 +223,7 @@ impl Worker {
                 pool.audit
                     .look(&config.name, total, places, endpoints, now, host);
                 let view = pool.endpoints.view();
-                pool.rounds.due(id, config, view, now, &mut errands);
+                pool.rounds.due(id, config, view, now, (&mut errands, host));
             }
             pool.watch.settle(&mut pool.endpoints, now, host);
             let view = &pool.endpoints;
@@ -167,7 +234,7 @@ impl Worker {
             errands.append(&mut bearers.errands);
         }
         if let Some(quotas) = &mut self.quotas {
-            quotas.on_tick(&config, now, host);
+            quotas.on_tick(&config, leads, now, host);
             errands.append(&mut quotas.errands());
         }
         errands
@@ -269,12 +336,15 @@ impl Worker {
         }
     }
 
-    /// Reads again what is agreed on, if anything is agreed on anew.
-    fn follow(&mut self, now: Instant, host: &mut dyn Host) {
+    /// Reads again what is agreed on, if anything is agreed on anew or the configuration has
+    /// another lane.
+    fn follow(&mut self, lane: Option<Lane>, now: Instant, host: &mut dyn Host) {
         let changes = self.changes.and_then(|changes| host.read(changes));
-        if changes.is_none_or(|changes| changes != self.followed) {
+        let moved = lane.map(|lane| lane.own) != self.lane.map(|lane| lane.own);
+        self.lane = lane;
+        if moved || changes.is_none_or(|changes| changes != self.followed) {
             for pool in &mut self.pools {
-                pool.follow(now, host);
+                pool.follow(lane, now, host);
             }
             if let Some(bearers) = &mut self.bearers {
                 bearers.follow(host);
@@ -286,6 +356,7 @@ impl Worker {
     /// The configuration has been replaced; streams that began under it may still be on their way.
     pub fn on_retired(&mut self, host: &mut dyn Host) {
         self.retired = true;
+        self.remember();
         if let Some(bearers) = &mut self.bearers {
             bearers.give_up();
         }
@@ -293,7 +364,10 @@ impl Worker {
             quotas.give_up();
         }
         if let Ok(mut member) = self.member.try_borrow_mut() {
-            member.end(self.configuration);
+            member.end(self.candidate.number);
+            if let Some(quotas) = &self.quotas {
+                quotas.leave_shapes(member.shapes());
+            }
         }
         self.tell_counts(host);
         self.store_settled(host);

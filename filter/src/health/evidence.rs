@@ -5,7 +5,7 @@
 //! trip a whole pool. So a failure carries its [`Proof`], and its caller:
 //!
 //! - *Unreached*: no connection, or a reset before the answer. Nothing of the request was looked at,
-//!   so it counts whoever sent it.
+//!   so it counts for any caller.
 //! - *Served elsewhere*: another endpoint served the same request.
 //! - *Unopposed*: the endpoint answered with an error or too late, and no other endpoint was asked.
 //!   It counts only if two callers have such failures, or if the endpoint serves no other caller.

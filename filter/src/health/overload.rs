@@ -22,7 +22,8 @@
 //! A bound is gone when it has grown fourfold or stood for [`FORGOTTEN`].
 //!
 //! Only an endpoint that refuses a request while it carries no other one rests: until its
-//! `Retry-After`, within the rules' bounds.
+//! `Retry-After`, within the rules' bounds. It loads its model, say, and tells nothing of what it will
+//! carry. So it begins with one request, and each success doubles that, as TCP's slow start does.
 
 use std::time::Duration;
 
@@ -53,7 +54,7 @@ pub(super) struct Overload {
     pub since: Instant,
     /// Where the counter of successes stood then.
     pub base: u64,
-    /// Rounds of successes before the bound grows for the first time.
+    /// Rounds of successes before the bound grows for the first time; 0 after a rest.
     pub rounds: u8,
     /// The caller that was answered 429 last, and until when another one's means overload.
     pub limited: Option<(Caller, Instant)>,
@@ -78,16 +79,20 @@ impl Overload {
         }
         // A counter that began anew tells of no successes yet.
         let mut successes = answered.saturating_sub(self.base);
-        let (mut bound, mut steps, mut rounds) = (self.bound, 0u32, self.rounds.max(ROUNDS));
+        let (mut bound, mut steps, mut rounds) = (self.bound, 0u32, self.rounds);
         loop {
-            let needed = u64::from(bound).saturating_mul(rounds.into());
+            let needed = u64::from(bound).saturating_mul(rounds.max(1).into());
             if successes < needed {
                 return Some((bound, steps));
             }
             successes = successes.saturating_sub(needed);
-            bound = bound.saturating_add((bound >> 3).max(1));
+            let step = match rounds {
+                0 => bound,
+                _ => (bound >> 3).max(1),
+            };
+            bound = bound.saturating_add(step);
             steps = steps.saturating_add(1);
-            rounds = ROUNDS;
+            rounds = rounds.min(ROUNDS);
             if bound >= self.bound.saturating_mul(OPEN) {
                 return None;
             }
@@ -112,10 +117,11 @@ impl Overload {
             self.rest(rules, now, refusal.retry_after);
         }
         let (bound, rounds) = match self.bound(now, answered) {
+            _ if carried == 0 => (carried, 0),
             None => (carried, ROUNDS),
             Some((last, 1)) if carried >= self.bound => (
                 carried.min(last.saturating_sub(1)),
-                self.rounds.saturating_mul(2).min(MOST_ROUNDS),
+                self.rounds.saturating_mul(2).clamp(ROUNDS, MOST_ROUNDS),
             ),
             // Refused at a load that it was trusted with before: it carries less than it did.
             Some((last, _)) => (carried.min(last).max(last >> 1), ROUNDS),
@@ -218,6 +224,19 @@ mod tests {
         assert_eq!(bound(&overload, 1024), Some(288));
         overload.refuse(&Rules::default(), &refused(3), at(10), 2);
         assert_eq!(bound(&overload, 2), Some(128));
+    }
+
+    #[test]
+    fn after_a_rest_each_success_doubles_the_bound() {
+        let mut overload = Overload::default();
+        overload.refuse(&Rules::default(), &refused(1), at(10), 0);
+        assert_eq!(bound(&overload, 0), Some(1));
+        assert_eq!(bound(&overload, 1), Some(2));
+        assert_eq!(bound(&overload, 2), Some(2));
+        assert_eq!(bound(&overload, 3), None);
+        overload.refuse(&Rules::default(), &refused(2), at(10), 1);
+        assert_eq!(bound(&overload, 4), Some(1));
+        assert_eq!(bound(&overload, 5), Some(2), "4 rounds of 1");
     }
 
     #[test]

@@ -8,7 +8,9 @@
 //! arguments.
 
 mod host;
+mod plugin;
 mod store;
 
 pub use host::{Host, Kind, Meter};
+pub use plugin::{Plugin, Scoped};
 pub use store::{Store, Stored, Version, update};

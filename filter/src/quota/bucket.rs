@@ -230,7 +230,7 @@ impl Bucket {
 
 impl Level {
     #[inline(never)]
-    fn at(&self, rate: &Rate, now: Instant) -> u128 {
+    pub(super) fn at(&self, rate: &Rate, now: Instant) -> u128 {
         match self.zero_at.checked_sub(now.as_nanos()) {
             Some(nanos) => rate.drained_in(nanos).saturating_add(self.part.into()),
             None => 0,
@@ -238,7 +238,7 @@ impl Level {
     }
 
     #[inline(never)]
-    fn set(&mut self, rate: &Rate, now: Instant, level: u128) {
+    pub(super) fn set(&mut self, rate: &Rate, now: Instant, level: u128) {
         let (nanos, part) = rate.split(level);
         self.zero_at = now.as_nanos().saturating_add(nanos);
         self.part = part;

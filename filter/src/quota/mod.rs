@@ -10,11 +10,13 @@
 //! Everything here is a pure step `(old, now, input) -> (new, outcome)`; the flow runs them under compare-and-swap.
 
 mod bucket;
+mod carry;
 pub mod fleet;
 mod rate;
 mod table;
 
 pub use bucket::{Bucket, Hold, RENEWAL, Refused};
+pub use carry::Moved;
 pub use rate::{Rate, seconds};
 pub use table::{BUDGETS, Costs, Holds, Key, Left, Place, Rates, Reserved, Table};
 

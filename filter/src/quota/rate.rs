@@ -48,6 +48,31 @@ impl Rate {
         u128::from(units).saturating_mul(self.period.into())
     }
 
+    /// A level of the rate `from` as one of this: of as many units, and never of less.
+    pub(super) fn converted(&self, level: u128, from: &Rate) -> u128 {
+        if self.period == from.period {
+            return level;
+        }
+        let scaled = level.saturating_mul(self.period.into());
+        scaled.div_ceil(u128::from(from.period.max(1)))
+    }
+
+    /// As it is kept in the store: limit and burst, and the period, which is never 0.
+    pub fn to_words(self) -> [u64; 2] {
+        let limit = u64::from(self.limit) << 32;
+        [limit | u64::from(self.burst), self.period]
+    }
+
+    /// The rate that was kept so; `None` where there was none.
+    pub fn from_words([units, period]: [u64; 2]) -> Option<Rate> {
+        let limit = (units >> 32) as u32;
+        (limit > 0 && period > 0).then_some(Rate {
+            limit,
+            period,
+            burst: units as u32,
+        })
+    }
+
     /// The whole units in a level.
     #[inline(never)]
     pub(super) fn units(&self, level: u128) -> u64 {

@@ -65,14 +65,16 @@ pub struct Table {
 }
 
 /// A key, and its buckets.
-struct Slot {
-    key: u128,
-    buckets: [Bucket; BUDGETS],
+pub(super) struct Slot {
+    pub(super) key: u128,
+    pub(super) buckets: [Bucket; BUDGETS],
 }
 
 const WAYS: usize = 8;
 /// Key; of each bucket both levels, holds, generation and its beginning.
-const SLOT: usize = 16 + BUDGETS * BUCKET;
+pub(super) const SLOT: usize = 16 + BUDGETS * BUCKET;
+/// What stands behind the slots of a set ([`super::carry`]).
+const EPOCH: usize = 8;
 const BUCKET: usize = 2 * (8 + 4) + 2 * 8 + 4 + 8;
 
 impl Table {
@@ -85,6 +87,16 @@ impl Table {
             sets: callers.div_ceil(WAYS as u32).max(1),
             ways: WAYS,
         }
+    }
+
+    /// The table of so many sets.
+    pub const fn of_sets(sets: u32) -> Table {
+        Table { sets, ways: WAYS }
+    }
+
+    /// How many callers have buckets of their own in a set.
+    pub const fn ways(&self) -> usize {
+        self.ways
     }
 
     /// How many values it has.
@@ -106,7 +118,8 @@ impl Table {
     }
 
     const fn size(&self) -> usize {
-        self.ways.saturating_add(1).saturating_mul(SLOT)
+        let slots = self.ways.saturating_add(1).saturating_mul(SLOT);
+        slots.saturating_add(EPOCH)
     }
 
     /// Takes `costs` from the caller's buckets if all of it fits. Returns the set as it is then, unless nothing was taken.
@@ -257,7 +270,7 @@ impl Table {
     }
 
     /// A set as it is; without callers, if it is of another shape.
-    fn read(&self, set: &[u8]) -> Vec<u8> {
+    pub(super) fn read(&self, set: &[u8]) -> Vec<u8> {
         if set.len() == self.size() {
             set.to_vec()
         } else {
@@ -330,7 +343,7 @@ fn write(set: &mut [u8], place: Place, slot: &Slot) {
 }
 
 #[inline(never)]
-fn write_slot(bytes: &mut [u8; SLOT], slot: &Slot) {
+pub(super) fn write_slot(bytes: &mut [u8; SLOT], slot: &Slot) {
     let mut rest = bytes.as_mut_slice();
     put(&mut rest, slot.key.to_le_bytes());
     for bucket in &slot.buckets {
@@ -347,7 +360,7 @@ fn write_slot(bytes: &mut [u8; SLOT], slot: &Slot) {
 }
 
 #[inline(never)]
-fn read_slot(bytes: &[u8; SLOT]) -> Slot {
+pub(super) fn read_slot(bytes: &[u8; SLOT]) -> Slot {
     let mut rest = bytes.as_slice();
     let key = take(&mut rest).map_or(0, u128::from_le_bytes);
     let mut buckets = [Bucket::default(); BUDGETS];

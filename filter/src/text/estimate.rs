@@ -75,13 +75,13 @@ fn whole(tokens: f64) -> Tokens {
 /// What one worker has learnt about its models' tokenizers.
 #[derive(Clone, Debug)]
 pub struct Estimator {
-    models: Vec<Learnt>,
+    models: Vec<Correction>,
 }
 
 /// Sums of estimated and reported tokens, old ones fading: their ratio is the correction. A ratio
 /// of sums, as a mean of ratios would let the rounding and the template of tiny prompts speak.
 #[derive(Clone, Copy, Debug)]
-struct Learnt {
+pub struct Correction {
     estimated: f64,
     actual: f64,
     samples: u32,
@@ -101,7 +101,7 @@ const ABSURD: f64 = 16.0;
 impl Estimator {
     /// For `models` models, numbered from 0, of which nothing is known.
     pub fn new(models: usize) -> Self {
-        let unknown = Learnt {
+        let unknown = Correction {
             estimated: PRIOR,
             actual: PRIOR,
             samples: 0,
@@ -115,7 +115,7 @@ impl Estimator {
     /// model out of range. Token ids are counted, not estimated, and never corrected.
     pub fn tokens(&self, model: Option<usize>, counts: &TextCounts) -> Tokens {
         let learnt = model.and_then(|model| self.models.get(model));
-        let ratio = learnt.map_or(1.0, Learnt::ratio);
+        let ratio = learnt.map_or(1.0, Correction::ratio);
         whole(f64::from(counts.ids) + ratio * written(counts))
     }
 
@@ -138,13 +138,26 @@ impl Estimator {
         learnt.samples = learnt.samples.saturating_add(1);
     }
 
+    /// What `model`'s reports have taught, if there were any.
+    pub fn correction(&self, model: usize) -> Option<Correction> {
+        let known = self.models.get(model).copied();
+        known.filter(|correction| correction.samples > 0)
+    }
+
+    /// Goes on with what another estimator was taught of `model`.
+    pub fn restore(&mut self, model: usize, correction: Correction) {
+        if let Some(known) = self.models.get_mut(model) {
+            *known = correction;
+        }
+    }
+
     /// How many reports `model` has learnt from.
     pub fn samples(&self, model: usize) -> u32 {
         self.models.get(model).map_or(0, |learnt| learnt.samples)
     }
 }
 
-impl Learnt {
+impl Correction {
     fn ratio(&self) -> f64 {
         (self.actual / self.estimated).clamp(1.0 / FURTHEST, FURTHEST)
     }

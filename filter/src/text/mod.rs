@@ -11,5 +11,5 @@ pub mod lanes;
 pub mod stops;
 
 pub use counts::TextCounts;
-pub use estimate::{Estimator, raw};
+pub use estimate::{Correction, Estimator, raw};
 pub use flowing::Flowing;

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 
 use crate::artifact;
 
+mod listeners;
+
 /// Why a file is no bootstrap that can be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BootstrapError {

@@ -18,6 +18,11 @@ use super::admin::{self, AdminError, Metrics};
 use super::{Bootstrap, LocateError, locate};
 use crate::artifact;
 
+mod reasons;
+mod update;
+
+use reasons::{last_lines, reasons};
+
 /// Time for Envoy to compile the module and bind; on a quiet machine it takes 0.2 s.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Time for Envoy to end by itself once asked to.
@@ -36,6 +41,10 @@ pub struct EnvoyOptions {
     pub log_level: &'static str,
     /// A command, with its arguments, that is to run Envoy, such as a profiler; none as a rule.
     pub run_by: Vec<String>,
+    /// Whether listeners are read from a file, so that [`Envoy::update`] can replace them.
+    pub listeners_from_file: bool,
+    /// How long connections of a replaced listener may go on; Envoy's own is ten minutes.
+    pub drain: Option<Duration>,
 }
 
 impl EnvoyOptions {
@@ -46,6 +55,8 @@ impl EnvoyOptions {
             concurrency: 2,
             log_level: "warning",
             run_by: Vec::new(),
+            listeners_from_file: false,
+            drain: None,
         }
     }
 }
@@ -99,7 +110,10 @@ pub struct Envoy {
 
 impl Envoy {
     /// Starts an Envoy and returns once it serves.
-    pub async fn start(options: EnvoyOptions) -> Result<Self, StartError> {
+    pub async fn start(mut options: EnvoyOptions) -> Result<Self, StartError> {
+        if options.listeners_from_file {
+            options.bootstrap.choose_port();
+        }
         let asked = options.bootstrap.listens_on().unwrap_or_default();
         if is_taken(&asked) {
             return Err(StartError::PortTaken { address: asked });
@@ -187,6 +201,8 @@ impl Process {
             concurrency,
             log_level,
             run_by,
+            listeners_from_file,
+            drain,
         } = options;
         let binary = locate()?;
         let folder = fresh_folder();
@@ -196,6 +212,11 @@ impl Process {
         };
         fs::create_dir_all(&folder).map_err(|error| failed("cannot make", &folder, error))?;
         bootstrap.admin_on(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        if listeners_from_file {
+            let file = folder.join(LISTENERS);
+            fs::write(&file, bootstrap.take_listeners(&file))
+                .map_err(|error| failed("cannot write", &file, error))?;
+        }
         let config = folder.join("bootstrap.json");
         fs::write(&config, bootstrap.to_json())
             .map_err(|error| failed("cannot write", &config, error))?;
@@ -205,7 +226,13 @@ impl Process {
         let also = log_file
             .try_clone()
             .map_err(|error| failed("cannot write", &log, error))?;
-        let child = command(&run_by, &binary)
+        let mut command = command(&run_by, &binary);
+        if let Some(drain) = drain {
+            let seconds = drain.as_secs().to_string();
+            // All connections at once: what `gradual` closes is a matter of chance.
+            command.args(["--drain-time-s", &seconds, "--drain-strategy", "immediate"]);
+        }
+        let child = command
             .arg("--config-path")
             .arg(&config)
             .arg("--admin-address-path")
@@ -300,6 +327,7 @@ fn command(run_by: &[String], binary: &Path) -> Command {
 
 const LOG: &str = "envoy.log";
 const ADMIN: &str = "admin.address";
+const LISTENERS: &str = "listeners.json";
 
 fn fresh_folder() -> PathBuf {
     static STARTED: AtomicU32 = AtomicU32::new(0);
@@ -324,59 +352,9 @@ fn listener_address(listeners: &str) -> Option<SocketAddr> {
     ))
 }
 
-/// The lines that say why Envoy ended: the module's own errors if it logged any, else Envoy's last words.
-fn reasons(log: &str) -> Vec<String> {
-    let from_module: Vec<_> = log
-        .lines()
-        .filter_map(module_error)
-        .map(str::to_owned)
-        .collect();
-    if from_module.is_empty() {
-        vec![last_lines(log, 1)]
-    } else {
-        from_module
-    }
-}
-
-/// `[time][pid][error][wasm] [file:line] wasm log <plugin> <root id> <vm id>: <text>`
-fn module_error(line: &str) -> Option<&str> {
-    let (_, said) = line.split_once("wasm log ")?;
-    let serious = line.contains("][error][wasm]") || line.contains("][critical][wasm]");
-    if serious {
-        said.split_once(": ").map(|(_, text)| text)
-    } else {
-        None
-    }
-}
-
-fn last_lines(log: &str, count: usize) -> String {
-    let lines: Vec<_> = log.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines
-        .get(lines.len().saturating_sub(count)..)
-        .unwrap_or_default()
-        .join("\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_modules_own_error_is_the_reason_and_not_envoys_summary_of_it() {
-        let log = "[2026-11-23 17:45:53.272][1][warning][wasm] [source/x.cc:1] wasm log junheng junheng: beware\n\
-                   [2026-11-23 17:45:53.272][1][error][wasm] [source/x.cc:1] wasm log junheng junheng: pools[0].name: empty\n\
-                   [2026-11-23 17:45:53.272][1][error][wasm] [source/x.cc:1] Wasm VM failed to configure\n\
-                   Unable to create Wasm plugin junheng\n";
-        assert_eq!(reasons(log), ["pools[0].name: empty"]);
-    }
-
-    #[test]
-    fn without_a_word_from_the_module_the_reason_is_envoys_last_line() {
-        assert_eq!(
-            reasons("[critical] error `x`\nno such field: 'y'\n\n"),
-            ["no such field: 'y'"]
-        );
-    }
 
     #[test]
     fn a_listener_on_every_address_is_reached_over_the_loopback() {

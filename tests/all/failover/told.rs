@@ -1,4 +1,4 @@
-//! What an operator and a caller are told of endpoints that are left out.
+//! What an operator and a caller see of endpoints that are left out.
 
 use std::time::Duration;
 

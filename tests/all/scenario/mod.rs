@@ -133,6 +133,19 @@ pub trait Proxy {
     fn kill(&mut self, worker: usize);
     /// One starts in its place.
     fn revive(&mut self, worker: usize);
+    /// Puts `config` in force on all workers, as a listener's update does: new streams are under
+    /// it. The last configuration goes on ticking until it is [drained](Proxy::drain).
+    fn reload(&mut self, config: &Value);
+    /// Ends all configurations that were replaced; their streams go on.
+    fn drain(&mut self);
+    /// Hands `config` to the configuration in force on all workers, as a host does that keeps root
+    /// contexts.
+    fn configure_again(&mut self, config: &Value);
+    /// Loads the plugin `root_id` beside the others into the same VMs, under `config`. New streams
+    /// are its.
+    fn load_plugin(&mut self, root_id: &str, config: &Value);
+    /// New streams are the plugin `root_id`'s from now on; `""` is the first.
+    fn turn_to(&mut self, root_id: &str);
     /// A metric's value.
     fn metric(&self, name: &str) -> i64;
     /// The lines that Junheng wrote into the proxy's log, oldest first.

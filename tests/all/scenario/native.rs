@@ -2,41 +2,40 @@
 
 mod logs;
 mod meters;
+mod vms;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::time::Duration;
 
-use junheng::config::Config;
 use junheng::flow::{
-    EndedBy, Errand, Member, Origin, Reply, ResponseStart, Stream, Verdict, Worker, is_for_us,
-    is_ours,
+    EndedBy, Errand, Origin, Reply, ResponseStart, Stream, Verdict, Worker, is_for_us, is_ours,
 };
+use junheng::ports::{Host, Plugin};
 use junheng::values::clock::Instant;
 use junheng::values::headers::Headers;
 use serde_json::Value;
 
 use self::meters::Meters;
+use self::vms::{Root, Vm};
 use super::{Asked, Proxy, Refused, Sent, Step, StreamId};
 
 pub struct Native {
-    config: Value,
-    workers: Vec<Option<Worker>>,
+    /// The plugins and their configurations, and which of them new streams are under.
+    plugins: Vec<(String, Value)>,
+    current: usize,
+    vms: Vec<Option<Vm>>,
     streams: BTreeMap<StreamId, Open>,
     opened: usize,
     /// What became of streams after the callback that was theirs.
     later: BTreeMap<StreamId, Step>,
-    /// By worker what is asked and not answered, and how much of that was told.
-    errands: Vec<Vec<(u32, Errand)>>,
     asked: u32,
-    told: Vec<u32>,
     born: u64,
     meters: Meters,
 }
 
 struct Open {
-    worker: usize,
+    vm: usize,
+    root: usize,
     stream: Stream,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
@@ -50,62 +49,82 @@ impl Native {
         let meters = Meters::default();
         meters.now.set(Instant::from_nanos(1 << 40));
         let mut native = Native {
-            config: config.clone(),
-            workers: (0..workers).map(|_| None).collect(),
+            plugins: vec![(String::new(), config.clone())],
+            current: 0,
+            vms: (0..workers).map(|_| None).collect(),
             streams: BTreeMap::new(),
             opened: 0,
             later: BTreeMap::new(),
-            errands: vec![Vec::new(); workers],
             asked: 0,
-            told: vec![0; workers],
             born: 0,
             meters,
         };
-        (0..workers).for_each(|worker| native.revive(worker));
+        (0..workers).for_each(|worker| native.start_vm(worker));
         native
     }
 
-    fn at(&mut self, id: StreamId) -> (&mut Open, &mut Worker, &mut Meters) {
+    fn vm(&mut self, vm: usize) -> &mut Vm {
+        self.vms[vm].as_mut().expect("a worker that lives")
+    }
+
+    /// Lets `act` run on a root's worker.
+    fn at_root<T>(
+        &mut self,
+        (vm, root): (usize, usize),
+        act: impl FnOnce(&mut Worker, &mut dyn Host) -> T,
+    ) -> T {
+        let meters = &mut self.meters;
+        let root = &mut self.vms[vm].as_mut().expect("a worker that lives").roots[root];
+        act(&mut root.worker, &mut root.plugin.on(meters))
+    }
+
+    /// Lets `act` run on a stream.
+    fn at<T>(
+        &mut self,
+        id: StreamId,
+        act: impl FnOnce(&mut Open, &mut Worker, &mut dyn Host) -> T,
+    ) -> T {
         let open = self.streams.get_mut(&id).expect("a stream that is open");
-        let worker = self.workers[open.worker]
-            .as_mut()
-            .expect("a worker that lives");
-        (open, worker, &mut self.meters)
+        let meters = &mut self.meters;
+        let vm = self.vms[open.vm].as_mut().expect("a worker that lives");
+        let root = &mut vm.roots[open.root];
+        act(open, &mut root.worker, &mut root.plugin.on(meters))
     }
 
     fn start(&mut self, id: StreamId, start: ResponseStart<'_>) -> Vec<(&'static str, String)> {
-        let (open, worker, meters) = self.at(id);
-        open.stream.on_response_headers(worker, start, meters)
+        self.at(id, |open, worker, host| {
+            open.stream.on_response_headers(worker, start, host)
+        })
     }
 
     fn end(&mut self, id: StreamId, by: EndedBy) {
-        let (open, worker, meters) = self.at(id);
-        open.stream.on_end(worker, by, meters);
+        self.at(id, |open, worker, host| {
+            open.stream.on_end(worker, by, host)
+        });
         self.streams.remove(&id);
     }
 
-    fn run_errands(&mut self, worker: usize) {
-        let at_work = self.workers[worker].as_mut().expect("a worker that lives");
-        let errands = at_work.errands();
-        self.ask(worker, errands);
+    fn run_errands(&mut self, at: (usize, usize)) {
+        let errands = self.at_root(at, |worker, _| worker.errands());
+        self.ask(at, errands);
     }
 
-    fn ask(&mut self, worker: usize, errands: Vec<Errand>) {
+    fn ask(&mut self, (vm, root): (usize, usize), errands: Vec<Errand>) {
         for errand in errands {
             self.asked += 1;
-            self.errands[worker].push((self.asked, errand));
+            let asked = self.asked;
+            self.vm(vm).errands.push((asked, root, errand));
         }
     }
 
     /// Tells the streams that wait for an answer which has come.
-    fn wake(&mut self, worker: usize) {
-        let at_work = self.workers[worker].as_mut().expect("a worker that lives");
-        for id in at_work.woken() {
+    fn wake(&mut self, at: (usize, usize)) {
+        for id in self.at_root(at, |worker, _| worker.woken()) {
             let id = StreamId(id as usize);
-            let step = self.step(id, |open, worker, meters| {
-                match open.stream.on_answer(worker, meters) {
+            let step = self.step(id, |open, worker, host| {
+                match open.stream.on_answer(worker, host) {
                     Verdict::Hold if open.complete && !open.stream.awaits_answer() => {
-                        open.stream.on_request_body(worker, &open.body, meters)
+                        open.stream.on_request_body(worker, &open.body, host)
                     }
                     verdict => verdict,
                 }
@@ -114,16 +133,17 @@ impl Native {
                 self.later.insert(id, step);
             }
         }
-        self.run_errands(worker);
+        self.run_errands(at);
     }
 
     fn step(
         &mut self,
         id: StreamId,
-        act: impl FnOnce(&mut Open, &mut Worker, &mut Meters) -> Verdict,
+        act: impl FnOnce(&mut Open, &mut Worker, &mut dyn Host) -> Verdict,
     ) -> Step {
-        let (open, worker, meters) = self.at(id);
-        match act(open, worker, meters) {
+        let verdict = self.at(id, act);
+        let open = self.streams.get_mut(&id).expect("a stream that is open");
+        match verdict {
             Verdict::Hold => Step::Held,
             Verdict::Refuse(refusal) => Step::Refused(Refused {
                 status: refusal.status,
@@ -166,42 +186,47 @@ impl Proxy for Native {
         let kept = kept
             .map(|&(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
+        let plugin = Plugin::new(self.plugins[self.current].0.as_bytes(), b"");
+        let serving = |root: &Root| root.serves && root.plugin == plugin;
+        let root = self.vm(worker).roots.iter().rposition(serving);
+        let root = root.expect("a configuration in force");
         self.streams.insert(
             id,
             Open {
-                worker,
+                vm: worker,
+                root,
                 stream: Stream::new(id.0 as u32),
                 headers: kept,
                 body: Vec::new(),
                 complete: false,
             },
         );
-        let step = self.step(id, |open, worker, meters| {
+        let step = self.step(id, |open, worker, host| {
             open.stream.on_request_headers(
                 worker,
                 Headers::from_pairs(headers.iter().copied().filter(|(name, _)| !ours(name))),
                 end,
-                meters,
+                host,
             )
         });
-        self.run_errands(worker);
+        self.run_errands((worker, root));
         (id, step)
     }
 
     fn body(&mut self, stream: StreamId, chunk: &[u8], end: bool) -> Step {
-        let step = self.step(stream, |open, worker, meters| {
+        let step = self.step(stream, |open, worker, host| {
             open.body.extend_from_slice(chunk);
             open.complete = end;
             match end {
                 true if open.stream.awaits_answer() => Verdict::Hold,
-                true => open.stream.on_request_body(worker, &open.body, meters),
+                true => open.stream.on_request_body(worker, &open.body, host),
                 false => open
                     .stream
-                    .on_request_body_growing(worker, open.body.len(), meters),
+                    .on_request_body_growing(worker, open.body.len(), host),
             }
         });
-        let worker = self.at(stream).0.worker;
-        self.run_errands(worker);
+        let at = self.at(stream, |open, _, _| (open.vm, open.root));
+        self.run_errands(at);
         step
     }
 
@@ -223,7 +248,7 @@ impl Proxy for Native {
             headers: &Headers::from_pairs(headers.iter().copied()),
         };
         let told = self.start(stream, start);
-        let changes = self.at(stream).0.stream.changes_response_body();
+        let changes = self.at(stream, |open, _, _| open.stream.changes_response_body());
         let kept = headers.iter().filter(|(name, _)| match *name {
             "content-length" => !changes,
             name => !is_for_us(name.as_bytes()),
@@ -257,19 +282,20 @@ impl Proxy for Native {
     }
 
     fn respond_body(&mut self, stream: StreamId, chunk: &[u8], end: bool) -> Vec<u8> {
-        let (open, worker, meters) = self.at(stream);
-        if end {
-            open.stream.on_response_complete();
-        }
-        let wanted = open.stream.wants_response_body();
-        let instead = wanted.then(|| open.stream.on_response_body(chunk, end));
-        if open.stream.awaits_first_byte() {
-            open.stream.on_first_byte(worker, meters);
-        }
-        if open.stream.is_due() {
-            open.stream.on_due(worker, meters);
-        }
-        instead.flatten().unwrap_or_else(|| chunk.to_vec())
+        self.at(stream, |open, worker, host| {
+            if end {
+                open.stream.on_response_complete();
+            }
+            let wanted = open.stream.wants_response_body();
+            let instead = wanted.then(|| open.stream.on_response_body(chunk, end));
+            if open.stream.awaits_first_byte() {
+                open.stream.on_first_byte(worker, host);
+            }
+            if open.stream.is_due() {
+                open.stream.on_due(worker, host);
+            }
+            instead.flatten().unwrap_or_else(|| chunk.to_vec())
+        })
     }
 
     fn close(&mut self, stream: StreamId) {
@@ -281,15 +307,19 @@ impl Proxy for Native {
     }
 
     fn tick(&mut self, worker: usize) {
-        let at_work = self.workers[worker].as_mut().expect("a worker that lives");
-        let errands = at_work.on_tick(&mut self.meters);
-        self.ask(worker, errands);
-        let at_work = self.workers[worker].as_mut().expect("a worker that lives");
-        for id in at_work.overdue(&mut self.meters) {
-            let (open, worker, meters) = self.at(StreamId(id as usize));
-            open.stream.on_overdue(worker, meters);
+        for root in 0..self.vm(worker).roots.len() {
+            if self.vm(worker).roots[root].ticks {
+                let at = (worker, root);
+                let errands = self.at_root(at, |worker, host| worker.on_tick(host));
+                self.ask(at, errands);
+                for id in self.at_root(at, |worker, host| worker.overdue(host)) {
+                    self.at(StreamId(id as usize), |open, worker, host| {
+                        open.stream.on_overdue(worker, host);
+                    });
+                }
+                self.wake(at);
+            }
         }
-        self.wake(worker);
     }
 
     fn later(&mut self, stream: StreamId) -> Option<Step> {
@@ -297,11 +327,11 @@ impl Proxy for Native {
     }
 
     fn errands(&mut self, worker: usize) -> Vec<Asked> {
-        let told = std::mem::replace(&mut self.told[worker], self.asked);
-        let new = self.errands[worker]
-            .iter()
-            .filter(|(token, _)| *token > told);
-        new.map(|(token, errand)| {
+        let asked = self.asked;
+        let vm = self.vm(worker);
+        let told = std::mem::replace(&mut vm.told, asked);
+        let new = vm.errands.iter().filter(|(token, ..)| *token > told);
+        new.map(|(token, _, errand)| {
             let header = |name: &str| {
                 let header = errand.headers.iter().find(|(known, _)| *known == name);
                 header.map_or(String::new(), |(_, value)| value.clone())
@@ -324,31 +354,49 @@ impl Proxy for Native {
     }
 
     fn reply(&mut self, worker: usize, asked: &Asked, status: u16, body: &[u8]) {
-        let errands = &mut self.errands[worker];
-        let at = errands.iter().position(|(token, _)| *token == asked.token);
-        let (_, errand) = errands.remove(at.expect("an errand under way"));
+        let errands = &mut self.vm(worker).errands;
+        let place = errands.iter().position(|(token, ..)| *token == asked.token);
+        let (_, root, errand) = errands.remove(place.expect("an errand under way"));
         let body = if errand.wants_body() {
             body.to_vec()
         } else {
             Vec::new()
         };
-        let at_work = self.workers[worker].as_mut().expect("a worker that lives");
-        at_work.on_reply(&errand, Some(&Reply { status, body }), &mut self.meters);
-        self.wake(worker);
+        let reply = Reply { status, body };
+        self.at_root((worker, root), |worker, host| {
+            worker.on_reply(&errand, Some(&reply), host);
+        });
+        self.wake((worker, root));
     }
 
     fn kill(&mut self, worker: usize) {
-        self.workers[worker] = None;
-        self.errands[worker].clear();
-        self.streams.retain(|_, open| open.worker != worker);
+        self.vms[worker] = None;
+        self.streams.retain(|_, open| open.vm != worker);
     }
 
     fn revive(&mut self, worker: usize) {
-        let json = self.config.to_string();
-        let config = Config::from_json(json.as_bytes()).expect("a valid configuration");
-        self.born += 1;
-        let member = Rc::new(RefCell::new(Member::new(self.born)));
-        self.workers[worker] = Some(Worker::new(config, &member, self.born, &mut self.meters));
+        self.start_vm(worker);
+    }
+
+    fn reload(&mut self, config: &Value) {
+        self.reload_current(config);
+    }
+
+    fn drain(&mut self) {
+        self.drain_replaced();
+    }
+
+    fn configure_again(&mut self, config: &Value) {
+        self.configure_current_again(config);
+    }
+
+    fn load_plugin(&mut self, root_id: &str, config: &Value) {
+        self.load(root_id, config);
+    }
+
+    fn turn_to(&mut self, root_id: &str) {
+        let plugin = self.plugins.iter().position(|(known, _)| known == root_id);
+        self.current = plugin.expect("a plugin");
     }
 
     fn metric(&self, name: &str) -> i64 {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use harness::artifact;
 use harness::host::{
-    Clock, Event, Headers, Host, LocalResponse, Metric, Module, Options, StreamId as VmStream,
-    StreamInfo, Verdict, Vm,
+    Clock, Event, Headers, Host, LocalResponse, Metric, Module, Options, RootId,
+    StreamId as VmStream, StreamInfo, Verdict, Vm,
 };
 use serde_json::Value;
 
@@ -26,6 +26,11 @@ pub struct Wasm {
     host: Host,
     clock: Clock,
     vms: Vec<Option<Vm>>,
+    /// The plugins and their configurations, and which of them new streams are under.
+    plugins: Vec<(String, Value)>,
+    current: usize,
+    /// By worker the root of each plugin, and those that were replaced.
+    roots: Vec<(Vec<RootId>, Vec<RootId>)>,
     /// Each stream's worker and its name there.
     streams: Vec<Option<(usize, VmStream)>>,
     /// What became of streams after the callback that was theirs.
@@ -48,35 +53,33 @@ impl Wasm {
             ..options
         };
         let host = Host::new(&module(), options);
-        let vms = (0..workers)
-            .map(|_| Some(host.start_vm().expect("a valid configuration")))
+        let vms: Vec<Vm> = (0..workers)
+            .map(|_| host.start_vm().expect("a valid configuration"))
             .collect();
+        let roots = vms.iter().map(|vm| (vec![vm.root()], Vec::new()));
         Wasm {
+            roots: roots.collect(),
+            plugins: vec![(String::new(), config.clone())],
+            current: 0,
             host,
             clock,
-            vms,
+            vms: vms.into_iter().map(Some).collect(),
             streams: Vec::new(),
             later: Vec::new(),
             info: StreamInfo::default(),
         }
     }
 
-    /// Puts `config` in force on all workers. The last one goes on ticking, as it does in Envoy while the old
-    /// listener drains.
-    pub fn reload(&mut self, config: &Value) {
-        let json = config.to_string().into_bytes();
-        for vm in self.vms.iter_mut().flatten() {
-            vm.reconfigure(json.clone()).expect("a valid configuration");
-        }
-    }
-
     /// Puts `config` in force on all workers, and ends the last one, whose streams go on.
     pub fn replace(&mut self, config: &Value) {
-        let last: Vec<_> = self.vms.iter().flatten().map(Vm::root).collect();
         self.reload(config);
-        for (vm, root) in self.vms.iter_mut().flatten().zip(last) {
-            vm.retire(root).expect("no trap");
-        }
+        self.drain();
+    }
+
+    /// Each worker that lives, with its roots.
+    fn live(&mut self) -> impl Iterator<Item = (&mut Vm, &mut (Vec<RootId>, Vec<RootId>))> {
+        let vms = self.vms.iter_mut().zip(&mut self.roots);
+        vms.filter_map(|(vm, roots)| Some((vm.as_mut()?, roots)))
     }
 
     /// All that the proxy keeps of what it was told: log lines, and metrics by their names.
@@ -112,6 +115,14 @@ impl Wasm {
                 Event::Closed(_) => panic!("the stream was reset"),
             };
             self.later.push((StreamId(place), became));
+        }
+    }
+
+    fn settle_all(&mut self) {
+        for worker in 0..self.vms.len() {
+            if self.vms[worker].is_some() {
+                self.settle(worker);
+            }
         }
     }
 
@@ -160,6 +171,13 @@ impl Wasm {
     }
 }
 
+/// Starts a root of the plugin `root_id`.
+fn start(vm: &mut Vm, root_id: &str, config: &Value) -> RootId {
+    let json = config.to_string().into_bytes();
+    vm.start_root(root_id.to_owned(), String::new(), json)
+        .expect("a valid configuration")
+}
+
 fn pairs(headers: &Headers) -> Vec<(String, String)> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
     let pairs = headers.iter();
@@ -201,8 +219,9 @@ fn refused(reply: &LocalResponse) -> Step {
 impl Proxy for Wasm {
     fn open(&mut self, worker: usize, headers: &[(&str, &str)], end: bool) -> (StreamId, Step) {
         let info = self.info.clone();
+        let root = self.roots[worker].0[self.current];
         let vm = self.vm(worker);
-        let id = vm.open_stream(info);
+        let id = vm.open_stream_on(root, info);
         let verdict = vm
             .request_headers(id, Headers::from_iter(headers.iter().copied()), end)
             .expect("no trap");
@@ -300,8 +319,63 @@ impl Proxy for Wasm {
     }
 
     fn revive(&mut self, worker: usize) {
-        let vm = self.host.start_vm().expect("a valid configuration");
+        let [(_, first), others @ ..] = self.plugins.as_slice() else {
+            unreachable!("there is a first plugin");
+        };
+        self.host
+            .set_plugin_configuration(first.to_string().into_bytes());
+        let mut vm = self.host.start_vm().expect("a valid configuration");
+        let mut roots = vec![vm.root()];
+        roots.extend(
+            others
+                .iter()
+                .map(|(root_id, config)| start(&mut vm, root_id, config)),
+        );
         self.vms[worker] = Some(vm);
+        self.roots[worker] = (roots, Vec::new());
+    }
+
+    fn reload(&mut self, config: &Value) {
+        let current = self.current;
+        let root_id = self.plugins[current].0.clone();
+        self.plugins[current].1 = config.clone();
+        for (vm, (roots, replaced)) in self.live() {
+            let root = start(vm, &root_id, config);
+            replaced.push(std::mem::replace(&mut roots[current], root));
+        }
+    }
+
+    fn drain(&mut self) {
+        for (vm, (_, replaced)) in self.live() {
+            for root in replaced.drain(..) {
+                vm.retire(root).expect("no trap");
+            }
+        }
+        self.settle_all();
+    }
+
+    fn configure_again(&mut self, config: &Value) {
+        let current = self.current;
+        self.plugins[current].1 = config.clone();
+        let json = config.to_string().into_bytes();
+        for (vm, (roots, _)) in self.live() {
+            let again = vm.configure_again(roots[current], json.clone());
+            again.expect("a valid configuration");
+        }
+        self.settle_all();
+    }
+
+    fn load_plugin(&mut self, root_id: &str, config: &Value) {
+        self.plugins.push((root_id.to_owned(), config.clone()));
+        self.current = self.plugins.len() - 1;
+        for (vm, (roots, _)) in self.live() {
+            roots.push(start(vm, root_id, config));
+        }
+    }
+
+    fn turn_to(&mut self, root_id: &str) {
+        let plugin = self.plugins.iter().position(|(known, _)| known == root_id);
+        self.current = plugin.expect("a plugin");
     }
 
     fn metric(&self, name: &str) -> i64 {

@@ -11,6 +11,8 @@ mod pool;
 mod quota;
 mod route;
 
+use std::hash::{DefaultHasher, Hasher};
+
 use checks::{each, unique, within};
 
 use super::read::{Json, Read};
@@ -114,6 +116,7 @@ pub(super) fn config(json: &[u8]) -> Result<Config> {
     let quota_engine = engine.map(|engine| engine::engine(engine, &quotas));
     tenants_can_be_told(&document, &pools, &quotas, identity.tells_tenants())?;
     Ok(Config {
+        fingerprint: fingerprint(json),
         models: models(&pools, &routes, &quotas),
         looked_at: looked_at(&pools, &routes, &quotas, &identity),
         routes,
@@ -128,6 +131,12 @@ pub(super) fn config(json: &[u8]) -> Result<Config> {
         decision_readers: readers(&document.decision_header).at("decision_header.tenants")?,
         upgrades: document.upgrades,
     })
+}
+
+fn fingerprint(json: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(json);
+    hasher.finish()
 }
 
 fn document(json: &[u8]) -> Result<wire::Document> {

@@ -14,7 +14,7 @@ const UNITS: RangeInclusive<u32> = 1..=u32::MAX;
 const MOST_SECONDS: f64 = 366.0 * 86_400.0;
 /// What a chat's answer seldom exceeds.
 const DEFAULT_OUTPUT: u32 = 1024;
-/// A thousand sets of 860 bytes; a quarter of a gigabyte at the most.
+/// A thousand sets of 1,088 bytes; at the most 35 MB.
 const CALLERS: RangeInclusive<u32> = 8..=1 << 18;
 const CALLERS_DEFAULT: u32 = 8192;
 /// What is taken ahead is a burst's part: of as many workers each may have one.

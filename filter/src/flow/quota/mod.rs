@@ -27,8 +27,11 @@ mod gate;
 mod key;
 mod reserve;
 mod settle;
+mod shapes;
 mod told;
 mod unsettled;
+
+use std::cell::RefCell;
 
 use crate::config::{Config, EngineProtocol, OnError, Quota};
 use crate::ports::{Host, update};
@@ -42,12 +45,14 @@ use crate::values::units::Tokens;
 
 use super::counter::Counter;
 use super::errand::{Errand, Reply};
+use super::member::Member;
 
 pub(super) use fleet::Answer as EngineAnswer;
 use fleet::Fleet;
 use key::Secret;
 pub(super) use reserve::{Unreserved, reserve};
 pub(super) use settle::{Answer, Reservation, abandon, charge, on_response, settle};
+use shapes::Shape;
 use told::Texts;
 use unsettled::Unsettled;
 
@@ -56,6 +61,8 @@ pub(super) struct Quotas {
     limits: Vec<Limit>,
     secret: Secret,
     unsettled: Unsettled,
+    /// When the store was last told that these limits are in force.
+    shown: Option<Instant>,
     /// What there is of the fleet's, where any limit is.
     fleet: Option<Box<Fleet>>,
 }
@@ -63,6 +70,8 @@ pub(super) struct Quotas {
 struct Limit {
     /// Of the keys of its table's sets.
     prefix: String,
+    /// What its buckets here depend on, where there are any.
+    shape: Option<Shape>,
     table: Table,
     rates: Rates,
     /// What a worker may keep on loan of it, where it is the fleet's.
@@ -96,18 +105,26 @@ impl Quotas {
     /// The limits of `config`, if there are any.
     #[cold]
     #[inline(never)]
-    pub(super) fn new(config: &Config, rng: &mut Rng, host: &mut dyn Host) -> Option<Box<Quotas>> {
+    pub(super) fn new(
+        config: &Config,
+        member: &RefCell<Member>,
+        rng: &mut Rng,
+        host: &mut dyn Host,
+    ) -> Option<Box<Quotas>> {
         if config.quotas.is_empty() {
             return None;
         }
+        let mut member = member.borrow_mut();
+        let shapes = member.shapes();
         Some(Box::new(Quotas {
             secret: Secret::agree(rng, host),
             unsettled: Unsettled::default(),
             limits: config
                 .quotas
                 .iter()
-                .map(|quota| Limit::new(config, quota, host))
+                .map(|quota| Limit::new(config, quota, shapes, host))
                 .collect(),
+            shown: None,
             fleet: config
                 .quota_engine
                 .as_ref()
@@ -123,9 +140,22 @@ impl Quotas {
             .chain(self.fleet.iter_mut().flat_map(|fleet| fleet.counters()))
     }
 
-    /// Time has passed: what was used is told to whom it concerns.
-    pub(super) fn on_tick(&mut self, config: &Config, now: Instant, host: &mut dyn Host) {
+    /// Time has passed: what was used is told to whom it concerns, and by the leader that the
+    /// limits are in force.
+    pub(super) fn on_tick(
+        &mut self,
+        config: &Config,
+        leads: bool,
+        now: Instant,
+        host: &mut dyn Host,
+    ) {
         self.store_settled(now, host);
+        let shown = self.shown.is_some_and(|at| now.since(at) < shapes::SHOWN);
+        if leads && !shown {
+            self.shown = Some(now);
+            let shapes = self.limits.iter().filter_map(|limit| limit.shape.as_ref());
+            shapes.for_each(|shape| shape.show(now, host));
+        }
         if let Some(fleet) = &mut self.fleet {
             fleet.on_tick((config, &self.limits), now);
         }
@@ -168,6 +198,15 @@ impl Quotas {
         }
     }
 
+    /// The configuration is replaced: takes its limits' shapes out of the VM's.
+    pub(super) fn leave_shapes(&self, shapes: &mut Vec<u64>) {
+        for shape in self.limits.iter().filter_map(|limit| limit.shape.as_ref()) {
+            if let Some(place) = shapes.iter().position(|known| *known == shape.id()) {
+                shapes.swap_remove(place);
+            }
+        }
+    }
+
     /// No tick and no answer will come any more.
     pub(super) fn give_up(&mut self) {
         if let Some(fleet) = &mut self.fleet {
@@ -177,29 +216,31 @@ impl Quotas {
 }
 
 impl Limit {
-    fn new(config: &Config, quota: &Quota, host: &mut dyn Host) -> Limit {
+    fn new(config: &Config, quota: &Quota, shapes: &mut Vec<u64>, host: &mut dyn Host) -> Limit {
         let table = match quota.key.is_empty() {
             true => Table::SINGLE,
             false => Table::of(quota.callers),
         };
-        let prefix = format!("junheng/quota/{}/{}/", quota.name, table.sets());
+        let rates = [&quota.requests, &quota.tokens].map(|budget| budget.as_ref().map(Rate::of));
         // A limit of the fleet needs buckets here only to fall back on.
-        if matches!(quota.fleet, None | Some(OnError::Local)) {
-            let empty = table.empty();
-            for set in 0..table.sets() {
-                host.create(&format!("{prefix}{set}"), &empty);
-            }
-        }
+        let here = matches!(quota.fleet, None | Some(OnError::Local));
+        let shape = here.then(|| Shape::new(quota, table, rates));
+        let prefix = shape.as_ref().map(|shape| {
+            let known = shapes.contains(&shape.id());
+            shapes.push(shape.id());
+            shape.enter(known, host)
+        });
         let protocol = config.quota_engine.as_ref().map(|engine| &engine.protocol);
         Limit {
-            prefix,
+            prefix: prefix.unwrap_or_default(),
+            shape,
             table,
             keeps: match protocol {
                 // It takes nothing back.
                 Some(EngineProtocol::RateLimitService { .. }) => [u64::MAX; BUDGETS],
                 Some(EngineProtocol::Webdis { .. }) | None => leases(quota),
             },
-            rates: [&quota.requests, &quota.tokens].map(|budget| budget.as_ref().map(Rate::of)),
+            rates,
             texts: Texts::of(quota),
             refused: Counter::define(host, &metrics::quota_refused(&quota.name)),
             tokens: Counter::define(host, &metrics::quota_tokens(&quota.name)),

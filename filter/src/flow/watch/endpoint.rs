@@ -65,7 +65,11 @@ impl Watched {
 
     /// Whether it takes traffic.
     pub fn is_in(&self) -> bool {
-        let admitted = self.spared || matches!(self.standing, Standing::In(_));
+        let admitted = match self.standing {
+            Standing::In(_) => true,
+            Standing::DueForProbe => self.spared,
+            Standing::Out { why, .. } => self.spared && matches!(why, Why::Tripped | Why::Probing),
+        };
         admitted && !self.weight.is_drained()
     }
 

@@ -4,24 +4,20 @@
 //! step further and acts on the result at once; the others are told by a counter of changes, which they
 //! compare on their tick. A success costs a step of a host counter and nothing else (see [`crate::health`]).
 
-use std::time::Duration;
-
 use crate::balance::{self, Order};
 use crate::config::Pool;
-use crate::health::{
-    Caller, Check, Failure, Outcome, ProbeEnd, Proof, Refusal, Rules, Standing, State, Why,
-};
+use crate::health::{Outcome, Rules, Standing, State, Why};
 use crate::ports::{Host, Meter, update};
 use crate::values::clock::Instant;
 use crate::values::rng::Rng;
 use crate::values::units::{Share, Weight};
 
-use super::caller;
 use super::suspects::Suspects;
 
 mod absent;
 mod ejection;
 mod endpoint;
+mod judge;
 mod rules;
 mod verdict;
 
@@ -38,6 +34,10 @@ pub(super) struct Watch {
     endpoints: Vec<Watched>,
     /// Those whose standing is not plainly in, or that have a bound, so that time changes them.
     unsettled: Vec<usize>,
+    /// Those of which something may have to be told.
+    untold: Vec<usize>,
+    /// Whether another worker may have set the metrics.
+    told_by_others: bool,
     suspects: Suspects,
     /// How often anything was agreed on anew, in all pools of all workers.
     changes: Option<Meter>,
@@ -60,6 +60,8 @@ impl Watch {
             rules,
             max_ejected_percent: pool.max_ejected_percent,
             unsettled: Vec::new(),
+            untold: Vec::new(),
+            told_by_others: true,
             suspects: Suspects::default(),
             endpoints: endpoints.collect(),
             changes,
@@ -74,6 +76,7 @@ impl Watch {
             }
         }
         self.unsettled = (0..self.endpoints.len()).collect();
+        self.untold.clone_from(&self.unsettled);
     }
 
     /// Lets balance follow what time, and successes of overloaded endpoints, have changed.
@@ -191,96 +194,6 @@ impl Watch {
         }
     }
 
-    /// A request has shown something of `endpoint`.
-    pub fn judge(
-        &mut self,
-        endpoint: usize,
-        seen: Seen,
-        pool: &mut balance::Pool,
-        now: Instant,
-        host: &mut dyn Host,
-    ) {
-        if let Some(token) = seen.probe {
-            let end = match seen.verdict {
-                // A 429 is an answer: the server lives.
-                Verdict::Good | Verdict::Limited(_) => ProbeEnd::Passed,
-                Verdict::Bad(_, status) => ProbeEnd::Failed(status),
-                Verdict::Overloaded(rest) => ProbeEnd::Overloaded(rest),
-                Verdict::Nothing => ProbeEnd::Abandoned(now.since(seen.sent)),
-            };
-            self.step(endpoint, pool, now, host, &|state, rules, answered| {
-                state.probed(rules, now, answered, token, end)
-            });
-            return;
-        }
-        match seen.verdict {
-            Verdict::Good => self.good(endpoint, seen.caller, pool, now, host),
-            Verdict::Bad(proof, status) => {
-                let caller = caller::of(seen.caller, host);
-                let unopposed = proof == Proof::Unopposed;
-                if unopposed && self.suspects.failed(caller, endpoint, now) {
-                    return;
-                }
-                pool.view_mut().on_failure(endpoint, now);
-                let failure = Failure {
-                    placed: seen.sent,
-                    caller,
-                    proof,
-                    status,
-                };
-                self.step(endpoint, pool, now, host, &|state, rules, answered| {
-                    state.failed(rules, &failure, now, answered)
-                });
-            }
-            Verdict::Overloaded(rest) => self.refused(endpoint, rest, None, &seen, pool, now, host),
-            Verdict::Limited(rest) => {
-                let caller = caller::of(seen.caller, host);
-                self.refused(endpoint, rest, Some(caller), &seen, pool, now, host);
-            }
-            Verdict::Nothing => {}
-        }
-    }
-
-    /// A request was refused for overload; `limited` is the caller of a 429.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a step with its host and balance"
-    )]
-    fn refused(
-        &mut self,
-        endpoint: usize,
-        retry_after: Option<Duration>,
-        limited: Option<Caller>,
-        seen: &Seen,
-        pool: &mut balance::Pool,
-        now: Instant,
-        host: &mut dyn Host,
-    ) {
-        let carried = u32::try_from(pool.view().in_flight(endpoint)).unwrap_or(u32::MAX);
-        let refusal = Refusal {
-            in_flight: carried.max(seen.in_flight),
-            retry_after,
-            caller: limited,
-        };
-        self.step(endpoint, pool, now, host, &|state, rules, answered| {
-            state.overloaded(rules, &refusal, now, answered)
-        });
-    }
-
-    /// An active check has passed or failed.
-    pub fn checked(
-        &mut self,
-        endpoint: usize,
-        check: Check,
-        pool: &mut balance::Pool,
-        now: Instant,
-        host: &mut dyn Host,
-    ) {
-        self.step(endpoint, pool, now, host, &|state, rules, answered| {
-            state.checked(rules, now, answered, check)
-        });
-    }
-
     /// Endpoints that the configuration does not drain, whatever their standing, from a random one on.
     pub fn any(&self, attempts: usize, rng: &mut Rng) -> Order {
         let mut order = Order::default();
@@ -339,47 +252,28 @@ impl Watch {
         now: Instant,
         host: &mut dyn Host,
     ) {
-        let endpoints = self.endpoints.iter_mut().zip(&config.endpoints);
-        for (at, (watched, endpoint)) in endpoints.enumerate() {
-            let stand = watched.stand(pool.view().bound(at));
-            let endpoint = (config, endpoint.address);
-            watched.announced.tell(stand, endpoint, leads, now, host);
+        if leads && std::mem::take(&mut self.told_by_others) {
+            self.untold = (0..self.endpoints.len()).collect();
+            for watched in &mut self.endpoints {
+                watched.announced.forget_metrics();
+            }
         }
+        let mut untold = std::mem::take(&mut self.untold);
+        untold.retain(|&at| {
+            let endpoint = self.endpoints.get_mut(at).zip(config.endpoints.get(at));
+            endpoint.is_some_and(|(watched, endpoint)| {
+                let stand = watched.stand(pool.view().bound(at));
+                let endpoint = (config, endpoint.address);
+                watched.announced.tell(stand, endpoint, leads, now, host);
+                !watched.announced.is_calm(&stand)
+            })
+        });
+        self.untold = untold;
     }
 
     /// Another worker tells the changes, or has told them.
     pub fn leave(&mut self) {
-        for watched in &mut self.endpoints {
-            watched.announced.forget_metrics();
-        }
-    }
-
-    /// Counts a success. It belongs to the bucket of its time, so where that has not begun it begins now.
-    fn good(
-        &mut self,
-        endpoint: usize,
-        caller: Option<Caller>,
-        pool: &mut balance::Pool,
-        now: Instant,
-        host: &mut dyn Host,
-    ) {
-        let Some(watched) = self.endpoints.get(endpoint) else {
-            return;
-        };
-        let answered = watched.answered;
-        let rolls = watched.state.needs_roll(&self.rules, now);
-        if rolls || !self.suspects.is_empty() {
-            let caller = caller::of(caller, host);
-            self.suspects.served(caller, endpoint);
-            if rolls {
-                self.step(endpoint, pool, now, host, &|state, rules, answered| {
-                    state.roll(rules, now, answered, caller)
-                });
-            }
-        }
-        if let Some(answered) = answered {
-            host.add(answered, 1);
-        }
+        self.told_by_others = true;
     }
 
     /// Takes what is agreed on one step further, and acts on it. Not generic over the step: it is called from
@@ -421,8 +315,10 @@ impl Watch {
             host.add(changes, 1);
         }
         self.apply(endpoint, pool, now, host);
-        if !self.unsettled.contains(&endpoint) {
-            self.unsettled.push(endpoint);
+        for list in [&mut self.unsettled, &mut self.untold] {
+            if !list.contains(&endpoint) {
+                list.push(endpoint);
+            }
         }
         self.spare(pool);
         outcome

@@ -17,6 +17,7 @@ use super::stream::Event;
 use super::trap::{Scene, StartError, StartFailure, Trap};
 
 mod actions;
+mod again;
 mod exports;
 mod http;
 mod replies;

@@ -1,0 +1,131 @@
+//! What requests and checks have shown, taken into what is agreed on.
+
+use std::time::Duration;
+
+use crate::balance;
+use crate::flow::caller;
+use crate::health::{Caller, Check, Failure, ProbeEnd, Proof, Refusal};
+use crate::ports::Host;
+use crate::values::clock::Instant;
+
+use super::{Seen, Verdict, Watch};
+
+impl Watch {
+    /// A request has shown something of `endpoint`.
+    pub fn judge(
+        &mut self,
+        endpoint: usize,
+        seen: Seen,
+        pool: &mut balance::Pool,
+        now: Instant,
+        host: &mut dyn Host,
+    ) {
+        if let Some(token) = seen.probe {
+            let end = match seen.verdict {
+                // A 429 is an answer: the server lives.
+                Verdict::Good | Verdict::Limited(_) => ProbeEnd::Passed,
+                Verdict::Bad(_, status) => ProbeEnd::Failed(status),
+                Verdict::Overloaded(rest) => ProbeEnd::Overloaded(rest),
+                Verdict::Nothing => ProbeEnd::Abandoned(now.since(seen.sent)),
+            };
+            self.step(endpoint, pool, now, host, &|state, rules, answered| {
+                state.probed(rules, now, answered, token, end)
+            });
+            return;
+        }
+        match seen.verdict {
+            Verdict::Good => self.good(endpoint, seen.caller, pool, now, host),
+            Verdict::Bad(proof, status) => {
+                let caller = caller::of(seen.caller, host);
+                let unopposed = proof == Proof::Unopposed;
+                if unopposed && self.suspects.failed(caller, endpoint, now) {
+                    return;
+                }
+                pool.view_mut().on_failure(endpoint, now);
+                let failure = Failure {
+                    placed: seen.sent,
+                    caller,
+                    proof,
+                    status,
+                };
+                self.step(endpoint, pool, now, host, &|state, rules, answered| {
+                    state.failed(rules, &failure, now, answered)
+                });
+            }
+            Verdict::Overloaded(rest) => self.refused(endpoint, rest, None, &seen, pool, now, host),
+            Verdict::Limited(rest) => {
+                let caller = caller::of(seen.caller, host);
+                self.refused(endpoint, rest, Some(caller), &seen, pool, now, host);
+            }
+            Verdict::Nothing => {}
+        }
+    }
+
+    /// A request was refused for overload; `limited` is the caller of a 429.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a step with its host and balance"
+    )]
+    fn refused(
+        &mut self,
+        endpoint: usize,
+        retry_after: Option<Duration>,
+        limited: Option<Caller>,
+        seen: &Seen,
+        pool: &mut balance::Pool,
+        now: Instant,
+        host: &mut dyn Host,
+    ) {
+        let carried = u32::try_from(pool.view().in_flight(endpoint)).unwrap_or(u32::MAX);
+        let refusal = Refusal {
+            in_flight: carried.max(seen.in_flight),
+            retry_after,
+            caller: limited,
+        };
+        self.step(endpoint, pool, now, host, &|state, rules, answered| {
+            state.overloaded(rules, &refusal, now, answered)
+        });
+    }
+
+    /// An active check has passed or failed.
+    pub fn checked(
+        &mut self,
+        endpoint: usize,
+        check: Check,
+        pool: &mut balance::Pool,
+        now: Instant,
+        host: &mut dyn Host,
+    ) {
+        self.step(endpoint, pool, now, host, &|state, rules, answered| {
+            state.checked(rules, now, answered, check)
+        });
+    }
+
+    /// Counts a success. It belongs to the bucket of its time, so where that has not begun it begins now.
+    fn good(
+        &mut self,
+        endpoint: usize,
+        caller: Option<Caller>,
+        pool: &mut balance::Pool,
+        now: Instant,
+        host: &mut dyn Host,
+    ) {
+        let Some(watched) = self.endpoints.get(endpoint) else {
+            return;
+        };
+        let answered = watched.answered;
+        let rolls = watched.state.needs_roll(&self.rules, now);
+        if rolls || !self.suspects.is_empty(now) {
+            let caller = caller::of(caller, host);
+            self.suspects.served(caller, endpoint);
+            if rolls {
+                self.step(endpoint, pool, now, host, &|state, rules, answered| {
+                    state.roll(rules, now, answered, caller)
+                });
+            }
+        }
+        if let Some(answered) = answered {
+            host.add(answered, 1);
+        }
+    }
+}
