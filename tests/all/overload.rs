@@ -1,9 +1,9 @@
-//! A pool near and beyond its capacity, in virtual time: each endpoint runs four requests of 200 ms at once and
-//! refuses the next, so four endpoints serve 80 requests a second. Closed-loop clients offer half of that to
-//! three times as much.
+//! A pool near and beyond its capacity, in virtual time: each endpoint runs four requests of 200 ms
+//! at once and refuses the next, so four endpoints serve 80 requests a second. Closed-loop clients
+//! offer half of that to three times as much.
 //!
-//! Goodput has to be at least nine tenths of what is offered and can be served, whatever the algorithm, and
-//! whether or not refusals carry `Retry-After`.
+//! Goodput has to be at least nine tenths of what is offered and can be served, whatever the
+//! algorithm, and whether or not refusals carry `Retry-After`.
 
 mod simulation;
 

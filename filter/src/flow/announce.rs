@@ -1,4 +1,5 @@
-//! What an operator sees of an endpoint: metrics at each change, and a line in the log with the reason.
+//! What an operator sees of an endpoint: metrics at each change, and a line in the log with the
+//! reason.
 //!
 //! All workers follow what changes, and the leader tells it; so one that takes the lead over tells
 //! nothing twice and misses nothing. A line at most a second is written for an endpoint: one that
@@ -91,7 +92,8 @@ impl Announced {
         }
     }
 
-    /// Whether nothing but another step of the endpoint's state changes where it stands, and all is told.
+    /// Whether nothing but another step of the endpoint's state changes where it stands, and all is
+    /// told.
     pub fn is_calm(&self, stand: &Stand) -> bool {
         let plainly_in = stand.code == ADMITTING && !stand.spared && stand.bound.is_none();
         plainly_in && self.told == *stand

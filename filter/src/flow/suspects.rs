@@ -1,8 +1,9 @@
 //! Callers whose requests failed with no other endpoint asked, as one worker remembers them.
 //!
-//! With `attempts: 1` nothing shows whether another endpoint would have served a request. The caller's
-//! next requests do: if they fail at a second endpoint as well, the caller's requests fail everywhere,
-//! and tell of no endpoint. A request of the caller's that an endpoint serves clears that endpoint.
+//! With `attempts: 1` nothing shows whether another endpoint would have served a request. The
+//! caller's next requests do: if they fail at a second endpoint as well, the caller's requests fail
+//! everywhere, and tell of no endpoint. A request of the caller's that an endpoint serves clears
+//! that endpoint.
 
 use std::time::Duration;
 

@@ -74,12 +74,14 @@ impl Kind {
         matches!(self, Kind::Poison | Kind::Tenant429)
     }
 
-    /// Whether health has to see it. Slow and overloaded endpoints answer; the balance gives them less.
+    /// Whether health has to see it. Slow and overloaded endpoints answer; the balance gives them
+    /// less.
     pub fn must_be_detected(self) -> bool {
         !matches!(self, Kind::Slow | Kind::Overloaded) && !self.is_attack()
     }
 
-    /// The shortest and the longest of its kind in milliseconds. A hang is noticed after a timeout only.
+    /// The shortest and the longest of its kind in milliseconds. A hang is noticed after a timeout
+    /// only.
     pub(super) fn lengths(self) -> (u64, u64) {
         match self {
             Kind::Hang => (12_000, 15_000),

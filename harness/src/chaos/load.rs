@@ -5,8 +5,9 @@
 //! to eight; without that, one fast failure would be counted a thousand times. It does not repeat the
 //! request: what failed has failed.
 //!
-//! All of them are one tenant's, the innocent. A few more callers are tenants that attack while they are told to:
-//! they send at a steady rate, about a fifth of all requests, whatever they are answered.
+//! All of them are one tenant's, the innocent. A few more callers are tenants that attack while
+//! they are told to: they send at a steady rate, about a fifth of all requests, whatever they are
+//! answered.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -135,7 +136,8 @@ impl Load {
         }
     }
 
-    /// Lets every caller finish its last request, and returns all samples: of the innocent and of attacks.
+    /// Lets every caller finish its last request, and returns all samples: of the innocent and of
+    /// attacks.
     pub async fn stop(self) -> (Vec<Sample>, Vec<(Kind, Sample)>) {
         self.told.stop.store(true, Relaxed);
         let samples = self.callers.join_all().await;

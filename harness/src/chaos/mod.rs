@@ -144,9 +144,9 @@ pub async fn run(plan: &Plan, show: &mut dyn FnMut(Event<'_>)) -> Result<Outcome
     Ok(Outcome { report, svg })
 }
 
-/// The configuration with a bound on how long an answer may take to begin, for routes without one: simulated
-/// answers take a tenth of a second, and an endpoint that hangs is to be left before its callers give up. Where it
-/// identifies no caller, a header tells the tenants apart.
+/// The configuration with a bound on how long an answer may take to begin, for routes without one:
+/// simulated answers take a tenth of a second, and an endpoint that hangs is to be left before its
+/// callers give up. Where it identifies no caller, a header tells the tenants apart.
 fn adapted(config: &Config) -> Config {
     let mut document = config.document();
     if let Some(document) = document.as_object_mut() {

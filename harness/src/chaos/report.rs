@@ -14,8 +14,8 @@ use crate::stage::Role;
 /// The least share of requests that has to be answered.
 pub const AVAILABILITY: f64 = 0.9995;
 
-/// What came of a run. Figures that need the balancer's gauges are none where these are missing; requests are the
-/// innocent tenant's where nothing else is said.
+/// What came of a run. Figures that need the balancer's gauges are none where these are missing;
+/// requests are the innocent tenant's where nothing else is said.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// How many were sent.
@@ -105,7 +105,8 @@ pub struct AttackReport {
 }
 
 impl Report {
-    /// The figures of `record`, the run of `seed` on `host` over `cast`; `schedule` as [`super::words::lines`] has it.
+    /// The figures of `record`, the run of `seed` on `host` over `cast`; `schedule` as
+    /// [`super::words::lines`] has it.
     pub fn of(
         host: Host,
         seed: u64,

@@ -9,8 +9,8 @@
 //!
 //! Kinds are dealt like cards rather than drawn one by one: no kind comes again before all have come.
 //!
-//! Attacks are no faults of an endpoint: all servers are well and one tenant sends what none of them answers.
-//! Each kind of attack comes once in a wave, whatever else happens then.
+//! Attacks are no faults of an endpoint: all servers are well and one tenant sends what none of
+//! them answers. Each kind of attack comes once in a wave, whatever else happens then.
 
 use std::time::Duration;
 

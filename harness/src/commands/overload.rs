@@ -8,10 +8,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// Measure goodput near and beyond a pool's capacity.
 ///
-/// Four simulated servers of four slots and 200 ms a request, so of 80 requests a second, each answering 503
-/// beyond its slots. Closed-loop clients ask through Envoy with Junheng and through plain Envoy (least request),
-/// in turn; a refused client waits as long as Retry-After says, or 50 ms where there is none. Prints good answers
-/// a second with and without Retry-After.
+/// Four simulated servers of four slots and 200 ms a request, so of 80 requests a second, each
+/// answering 503 beyond its slots. Closed-loop clients ask through Envoy with Junheng and through
+/// plain Envoy (least request), in turn; a refused client waits as long as Retry-After says, or 50
+/// ms where there is none. Prints good answers a second with and without Retry-After.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -1,9 +1,10 @@
 //! The orders in force at one endpoint, and what they make of each request.
 //!
-//! Each ailment looks from outside as it does on a real server. A killed one refuses connections, a hanging one
-//! answers neither requests nor `/health` nor `/metrics`, one that fails all requests fails its health checks
-//! with the same status and still serves its metrics, as vLLM does whose engine died. One that fails only
-//! some requests passes its health checks: passive checks are for those.
+//! Each ailment looks from outside as it does on a real server. A killed one refuses connections, a
+//! hanging one answers neither requests nor `/health` nor `/metrics`, one that fails all requests
+//! fails its health checks with the same status and still serves its metrics, as vLLM does whose
+//! engine died. One that fails only some requests passes its health checks: passive checks are for
+//! those.
 
 use http::StatusCode;
 
@@ -25,7 +26,8 @@ pub enum Fate {
     Serve(Service),
     /// Answer this.
     Fail(Failure),
-    /// Answer a stream with an error event that stands for this status, and anything else with the status.
+    /// Answer a stream with an error event that stands for this status, and anything else with the
+    /// status.
     ErrorInStream(u16),
     /// Keep it for ever.
     Hang,

@@ -24,8 +24,8 @@ use super::stats::Received;
 
 const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 
-/// Takes a slot and the time the model would take, as long as `service` orders; streams go on taking it while
-/// they are read. Errors with the ordered refusal where no slot is left.
+/// Takes a slot and the time the model would take, as long as `service` orders; streams go on
+/// taking it while they are read. Errors with the ordered refusal where no slot is left.
 pub async fn generate(
     mut visit: Visit,
     reply: Reply,

@@ -2,9 +2,9 @@
 //!
 //! Each endpoint speaks the OpenAI and Anthropic APIs (JSON and SSE), `/health`, `/metrics` with
 //! vLLM's names and the ORCA header, at a speed that follows from prompt length, answer length and
-//! what else is running ([`Speed`]). It takes orders at run time ([`Order`]): slow down, fail, hang, reset,
-//! refuse what is beyond its slots, die and come back on the same port. A WebSocket on any path under `/v1/`
-//! is an echo.
+//! what else is running ([`Speed`]). It takes orders at run time ([`Order`]): slow down, fail,
+//! hang, reset, refuse what is beyond its slots, die and come back on the same port. A WebSocket on
+//! any path under `/v1/` is an echo.
 //!
 //! Simulated rather than mocked per test: a balancer is judged by what a queue does under load,
 //! and a stub that answers at once has no queue. Every endpoint lives on one thread of the calling

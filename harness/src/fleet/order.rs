@@ -1,7 +1,7 @@
 //! Orders: how an endpoint is to behave from now on.
 //!
-//! The same orders come through [`super::Endpoint::order`] and, for a person with curl or a test in another
-//! language, as JSON to `POST /control` of any endpoint of the fleet.
+//! The same orders come through [`super::Endpoint::order`] and, for a person with curl or a test in
+//! another language, as JSON to `POST /control` of any endpoint of the fleet.
 
 use serde::Deserialize;
 
@@ -14,8 +14,8 @@ pub const LIMITED_TENANT: &str = "limited";
 
 /// A behaviour; it stands until another order replaces it.
 ///
-/// Fail, error_in_stream, hang and reset replace each other, and slow ends a hang or a reset. All others go
-/// together with any of them.
+/// Fail, error_in_stream, hang and reset replace each other, and slow ends a hang or a reset. All
+/// others go together with any of them.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(tag = "order", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Order {
@@ -34,8 +34,8 @@ pub enum Order {
         #[serde(default = "all")]
         ratio: f64,
     },
-    /// Answer streamed requests 200 with an event stream whose first event is an error, as an API server does
-    /// whose engine has died, and all other requests `status`.
+    /// Answer streamed requests 200 with an event stream whose first event is an error, as an API
+    /// server does whose engine has died, and all other requests `status`.
     ErrorInStream {
         /// The status that the error stands for, 400 to 599.
         status: u16,
@@ -46,8 +46,8 @@ pub enum Order {
     Reset,
     /// Close the listener and reset all connections: further connects are refused.
     Kill,
-    /// Shut down as a server does that is asked to: close the listener, finish what runs, then close
-    /// the connections.
+    /// Shut down as a server does that is asked to: close the listener, finish what runs, then
+    /// close the connections.
     Leave,
     /// Listen again on the same port after [`Order::Kill`] or [`Order::Leave`], and behave.
     Revive,
@@ -69,20 +69,20 @@ pub enum Order {
         #[serde(default)]
         opening: Opening,
     },
-    /// Answer `GET /health` with this status, whatever becomes of requests; 200 leaves health to the other
-    /// orders again.
+    /// Answer `GET /health` with this status, whatever becomes of requests; 200 leaves health to
+    /// the other orders again.
     Health {
         /// 200 to 599.
         status: u16,
     },
-    /// Report this GPU utilisation (0 to 1) instead of the share of busy slots, in the ORCA header and in
-    /// `/metrics`. Only another such order ends it.
+    /// Report this GPU utilisation (0 to 1) instead of the share of busy slots, in the ORCA header
+    /// and in `/metrics`. Only another such order ends it.
     Gpu {
         /// Between 0 and 1.
         utilisation: f64,
     },
-    /// Answer requests whose body holds [`POISON`] with `status`, as a server does that a certain request makes
-    /// fail. Only another such order ends it; 200 serves them.
+    /// Answer requests whose body holds [`POISON`] with `status`, as a server does that a certain
+    /// request makes fail. Only another such order ends it; 200 serves them.
     Poison {
         /// 200, or 400 to 599.
         status: u16,
@@ -90,7 +90,8 @@ pub enum Order {
         #[serde(default)]
         in_stream: bool,
     },
-    /// Answer requests of [`LIMITED_TENANT`] with 429. Only another such order ends it; 0 serves them.
+    /// Answer requests of [`LIMITED_TENANT`] with 429. Only another such order ends it; 0 serves
+    /// them.
     LimitTenant {
         /// Seconds in `Retry-After`.
         retry_after: f64,

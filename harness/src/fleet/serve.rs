@@ -22,7 +22,8 @@ use hyper::body::Incoming;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// Answers a `request` that came by `connection`. A server that leaves closes the connection with each answer.
+/// Answers a `request` that came by `connection`. A server that leaves closes the connection with
+/// each answer.
 pub async fn answer(
     server: Arc<Server>,
     connection: Arc<Connection>,

@@ -1,8 +1,9 @@
 //! WebSocket sessions (RFC 6455), as the realtime API uses them: an echo that closes as it should.
 //!
-//! A message comes back as it was sent. After the message `bye` the server starts to close, with status 1000;
-//! otherwise it answers the client's close frame with the same status. Either way the session ends with two
-//! close frames and the end of the connection, which is what proxies take for a reset that is none.
+//! A message comes back as it was sent. After the message `bye` the server starts to close, with
+//! status 1000; otherwise it answers the client's close frame with the same status. Either way the
+//! session ends with two close frames and the end of the connection, which is what proxies take for
+//! a reset that is none.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::header::{CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE};

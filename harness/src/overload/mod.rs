@@ -1,12 +1,14 @@
-//! Goodput near and beyond a pool's capacity: Envoy with Junheng beside plain Envoy, before the same servers.
+//! Goodput near and beyond a pool's capacity: Envoy with Junheng beside plain Envoy, before the
+//! same servers.
 //!
-//! Four servers run four requests of 200 ms each at once and answer 503 to the next, so they serve 80 requests a
-//! second. Closed-loop clients offer from half of that to three times as much. A client that is refused waits as
-//! long as `Retry-After` says, or 50 ms where it says nothing, as clients of model APIs do. Plain Envoy balances by
-//! least request; both have two workers, the shipped bootstrap and no active checks.
+//! Four servers run four requests of 200 ms each at once and answer 503 to the next, so they serve
+//! 80 requests a second. Closed-loop clients offer from half of that to three times as much. A
+//! client that is refused waits as long as `Retry-After` says, or 50 ms where it says nothing, as
+//! clients of model APIs do. Plain Envoy balances by least request; both have two workers, the
+//! shipped bootstrap and no active checks.
 //!
-//! Both proxies run all the time and get the load in turn, one after the other for each row: what a machine is
-//! busy with otherwise concerns both.
+//! Both proxies run all the time and get the load in turn, one after the other for each row: what a
+//! machine is busy with otherwise concerns both.
 
 mod proxies;
 
@@ -71,7 +73,8 @@ pub struct Figures {
     pub goodput: f64,
     /// Other answers a second.
     pub refused: f64,
-    /// Requests a second that the servers refused, those that the proxy then tried elsewhere included.
+    /// Requests a second that the servers refused, those that the proxy then tried elsewhere
+    /// included.
     pub shed: f64,
 }
 

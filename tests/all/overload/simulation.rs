@@ -1,8 +1,9 @@
 //! Clients, the proxy's router and endpoints with slots, as events in virtual time.
 //!
-//! The router does what Envoy's does with the headers that Junheng writes: it tries the endpoints of the list in
-//! their order while a refusal's status is among those to be retried. Clients do what OpenAI's do: wait as long as
-//! a refusal's `Retry-After` says, or a moment where it says nothing, and ask again.
+//! The router does what Envoy's does with the headers that Junheng writes: it tries the endpoints
+//! of the list in their order while a refusal's status is among those to be retried. Clients do
+//! what OpenAI's do: wait as long as a refusal's `Retry-After` says, or a moment where it says
+//! nothing, and ask again.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -28,7 +29,8 @@ pub struct Load {
     pub endpoints: usize,
     /// Requests that an endpoint runs at once.
     pub slots: usize,
-    /// How long it takes for each in the mean: a tenth more or less, so that none of them end together.
+    /// How long it takes for each in the mean: a tenth more or less, so that none of them end
+    /// together.
     pub service: Duration,
     /// What it answers beyond its slots.
     pub refusal: Refusal,

@@ -1,7 +1,7 @@
 //! Two tenants, one of them hostile: what the other gets.
 //!
-//! Both come from one address, as behind a gateway, and are told apart by a header. The hostile one sends what no
-//! server can answer, or what one server is at fault for in its eyes alone.
+//! Both come from one address, as behind a gateway, and are told apart by a header. The hostile one
+//! sends what no server can answer, or what one server is at fault for in its eyes alone.
 
 mod faults;
 mod limits;
@@ -19,8 +19,8 @@ const HOSTILE: &str = "hostile";
 const SMALL: [&str; 3] = ["small-1", "small-2", "small-3"];
 const CHAT: &str = "/v1/chat/completions";
 
-/// The first `endpoints` of the shipped pool of short prompts, all of one weight, and a rule that uses no other pool
-/// and retries as rules do that name nothing else; `change` changes more.
+/// The first `endpoints` of the shipped pool of short prompts, all of one weight, and a rule that
+/// uses no other pool and retries as rules do that name nothing else; `change` changes more.
 async fn world(endpoints: usize, speed: Speed, change: impl FnOnce(&mut Value)) -> World {
     World::of(speed, |document| {
         document["identity"] = json!({"tenant_header": TENANT_HEADER});

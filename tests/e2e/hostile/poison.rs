@@ -51,8 +51,8 @@ async fn poison_of_every_share(status: u16, in_stream: bool) {
     }
 }
 
-/// Good requests of one tenant with `percent` of the other's poison among them; the good ones that were answered
-/// well and those that were not.
+/// Good requests of one tenant with `percent` of the other's poison among them; the good ones that
+/// were answered well and those that were not.
 async fn mixed(world: Arc<World>, number: usize, percent: usize, stream: bool) -> (usize, usize) {
     let caller = world.caller();
     let (mut good, mut failed) = (0, 0);

@@ -39,7 +39,8 @@ async fn sessions(run: impl AsyncFn(&World)) {
     assert!(good.iter().all(|status| *status == 200), "{good:?}");
 }
 
-/// Opens a session, says one thing and closes with `last`; a server that was told `bye` closes first.
+/// Opens a session, says one thing and closes with `last`; a server that was told `bye` closes
+/// first.
 async fn session(world: &World, last: &[u8], answers_close: bool) {
     let mut stream = world.connect().await;
     let request = format!(

@@ -71,8 +71,8 @@ async fn an_endpoint_whose_responses_open_with_an_error_is_left() {
     opens_with_an_error("/v1/responses", body).await;
 }
 
-/// Of 240 streams of two tenants a broken server got 220, as it was always the first to be free again. Eight
-/// callers keep both servers busy.
+/// Of 240 streams of two tenants a broken server got 220, as it was always the first to be free
+/// again. Eight callers keep both servers busy.
 async fn opens_with_an_error(path: &'static str, body: Value) {
     let world = Arc::new(world(2, TAKES_A_MOMENT, |_| ()).await);
     let broken = Order::ErrorInStream { status: 500 };
@@ -111,7 +111,8 @@ async fn an_error_in_a_stream_that_is_the_callers_own_trips_nothing() {
     assert_untouched(&seen);
 }
 
-/// The slow server sends a ping at once and its first token after 300 ms, the other all of it at once.
+/// The slow server sends a ping at once and its first token after 300 ms, the other all of it at
+/// once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ping_or_a_comment_is_no_first_token() {
     for opening in [Opening::Ping, Opening::Comment] {
