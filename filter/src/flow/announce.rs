@@ -100,8 +100,9 @@ impl Announced {
     }
 
     fn show(&mut self, stand: &Stand, host: &mut dyn Host) {
+        let code = if stand.spared { RAMPING } else { stand.code };
         let shows = [
-            stand.code.into(),
+            code.into(),
             reason(stand).into(),
             stand.bound.unwrap_or_default().into(),
         ];

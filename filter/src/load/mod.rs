@@ -26,15 +26,14 @@
 //! Gateway API inference extension. GPU *memory* is not there on purpose: servers take nearly all of it
 //! when they start, idle or not.
 //!
-//! [vLLM]: https://docs.vllm.ai/en/latest/usage/metrics.html [SGLang]:
-//! https://docs.sglang.io/references/production_metrics.html [TGI]:
-//! https://huggingface.co/docs/text-generation-inference/reference/metrics [llama.cpp]:
-//! https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md#get-metrics-prometheus-compatible-metrics-exporter
-//! [#13660]: https://github.com/ggml-org/llama.cpp/pull/13660 [Triton]:
-//! https://github.com/triton-inference-server/server/blob/main/docs/user_guide/metrics.md [DCGM]:
-//! https://github.com/NVIDIA/dcgm-exporter/blob/main/etc/default-counters.csv [model server
-//! protocol]:
-//! https://github.com/kubernetes-sigs/gateway-api-inference-extension/tree/main/docs/proposals/003-model-server-protocol
+//! [vLLM]: https://docs.vllm.ai/en/latest/usage/metrics.html
+//! [SGLang]: https://docs.sglang.io/references/production_metrics.html
+//! [TGI]: https://huggingface.co/docs/text-generation-inference/reference/metrics
+//! [llama.cpp]: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md#get-metrics-prometheus-compatible-metrics-exporter
+//! [#13660]: https://github.com/ggml-org/llama.cpp/pull/13660
+//! [Triton]: https://github.com/triton-inference-server/server/blob/main/docs/user_guide/metrics.md
+//! [DCGM]: https://github.com/NVIDIA/dcgm-exporter/blob/main/etc/default-counters.csv
+//! [model server protocol]: https://github.com/kubernetes-sigs/gateway-api-inference-extension/tree/main/docs/proposals/003-model-server-protocol
 
 mod json;
 mod names;

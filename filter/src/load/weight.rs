@@ -16,18 +16,14 @@
 //! max(running, 5)`
 //!
 //! - **KV cache** is to memory what the GPU's utilisation is to time: high in every healthy server
-//!   under load. It is
-//! read as that utilisation is, with the same bound, and so is the [KV cache scorer] of the Gateway
-//! API inference
-//! extension (`1 − usage`). Between busy servers it makes small differences, and none where all are
-//! full.
+//!   under load. It is read as that utilisation is, with the same bound, and so is the [KV cache
+//!   scorer] of the Gateway API inference extension (`1 − usage`). Between busy servers it makes
+//!   small differences, and none where all are full.
 //! - **Waiting requests** say what no utilisation does: that more has come than the server can do.
-//!   `r/(w + r)` is the
-//! part of its requests that are worked on. It is also the right step: `least_connections` shares
-//! requests in
-//! flight by weight, and at that part of the weight there are as many at the server as it runs, and
-//! none wait. So
-//!   this factor has no bound but the formula's tenth.
+//!   `r/(w + r)` is the part of its requests that are worked on. It is also the right step:
+//!   `least_connections` shares requests in flight by weight, and at that part of the weight there
+//!   are as many at the server as it runs, and none wait. So this factor has no bound but the
+//!   formula's tenth.
 //!
 //! With the cache at 99 %, 581 waiting and 256 running a weight of 100 is 10; with nobody waiting
 //! it is 28, as with a full GPU. The 5 is the queue up to which the extension's [saturation
@@ -39,10 +35,8 @@
 //! who reads it from DCGM has chosen that measure, and the time to first byte, which is in the
 //! formula, grows with the queue.
 //!
-//! [KV cache scorer]:
-//! https://github.com/kubernetes-sigs/gateway-api-inference-extension/tree/main/pkg/epp [saturation
-//! detector]:
-//! https://github.com/kubernetes-sigs/gateway-api-inference-extension/tree/main/pkg/epp/saturationdetector
+//! [KV cache scorer]: https://github.com/kubernetes-sigs/gateway-api-inference-extension/tree/main/pkg/epp
+//! [saturation detector]: https://github.com/kubernetes-sigs/gateway-api-inference-extension/tree/main/pkg/epp/saturationdetector
 
 use std::time::Duration;
 

@@ -24,7 +24,8 @@ pub fn endpoint_trips(pool: &str, address: &str) -> String {
     format!("junheng.endpoint.{pool}.{address}.trips")
 }
 
-/// Gauge: where an endpoint stands: 0 admitting, 1 ramping, 2 probing, 3 tripped, 4 resting, 5 unhealthy.
+/// Gauge: where an endpoint stands: 0 admitting, 1 ramping (or tripped and spared), 2 probing, 3
+/// tripped, 4 resting, 5 unhealthy.
 pub fn endpoint_state(pool: &str, address: &str) -> String {
     format!("junheng.endpoint.{pool}.{address}.state")
 }

@@ -185,7 +185,7 @@ mod tests {
         let close = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
         for (sent, expected) in [
             (
-                vec![&bye[..], &close[..]].concat(),
+                [&bye[..], &close[..]].concat(),
                 &b"\x88\x02\x03\xe8"[..],
             ),
             (close.to_vec(), &b"\x88\x02\x03\xe8"[..]),

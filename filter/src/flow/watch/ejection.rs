@@ -5,6 +5,9 @@
 //! network before them) would take the whole pool away. So those that tripped last beyond the bound
 //! are *spared*: they are tripped, are probed, and take traffic all the same. Envoy bounds its
 //! outlier detection likewise (`max_ejection_percent`).
+//!
+//! A spared endpoint takes a tenth of its share, as one that has just come back does: it may be as
+//! bad as it seems. Where the others are at their bounds, it takes what they cannot.
 
 use crate::values::clock::Instant;
 
