@@ -13,5 +13,6 @@ pub mod front;
 pub mod gateway;
 pub mod host;
 pub mod install;
+pub mod overload;
 pub mod stage;
 pub mod tour;

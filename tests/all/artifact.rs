@@ -102,8 +102,8 @@ fn a_proxied_chat_request_makes_at_most_eight_calls_that_return_data() {
     assert!(calls.returning_data <= 8, "{calls:?}");
 }
 
-/// How many calls that return data each piece of a response's body makes. No model is configured whose
-/// usage is learned.
+/// How many calls that return data each piece of a response's body makes. No model is configured
+/// whose usage is learned.
 fn calls_of_pieces(content_type: &str, pieces: &[&[u8]]) -> Vec<u64> {
     let host = host(Options::default());
     let mut vm = host.start_vm().expect("a valid configuration");

@@ -1,5 +1,7 @@
 //! The simulated model servers: the APIs' shapes, and obedience to orders.
 
+mod orders;
+
 use bytes::Bytes;
 use harness::fleet::{Caller, EndpointSpec, Fleet, OrcaFormat, Order, Speed, json_request};
 use http::StatusCode;

@@ -19,6 +19,7 @@ mod health;
 mod identity;
 mod in_flight;
 mod openings;
+mod overload;
 mod parser;
 mod quota;
 mod reconfiguration;

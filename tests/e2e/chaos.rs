@@ -12,7 +12,14 @@ async fn endpoints_that_fail_are_left_and_hardly_a_caller_notices() {
         config: Config::shipped().expect("envoy/envoy.yaml"),
         seed: 7,
         seconds: 25,
-        kinds: vec![Kind::Kill, Kind::Errors, Kind::Reset, Kind::Hang],
+        kinds: vec![
+            Kind::Kill,
+            Kind::Errors,
+            Kind::Reset,
+            Kind::Hang,
+            Kind::Poison,
+            Kind::Tenant429,
+        ],
     };
     let outcome = run(&plan, &mut |_| ())
         .await

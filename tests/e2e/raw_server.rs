@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Listens on `address` and answers every request with what `answer` makes of its path, until the test ends. Returns the
-/// address, for a port that was 0.
+/// Listens on `address` and answers every request with what `answer` makes of its path, until the
+/// test ends. Returns the address, for a port that was 0.
 pub async fn serve(
     address: SocketAddr,
     answer: impl Fn(&str) -> String + Send + Sync + 'static,

@@ -81,7 +81,7 @@ fn nth(n: usize) -> impl Fn(&mut Value) {
         let algorithms = ["least_connections", "round_robin", "response_time"];
         for pool in document["pools"].as_array_mut().expect("pools") {
             pool["balance"] = json!({"algorithm": algorithms[n % 3]});
-            pool["health"] = json!({"check": {"enabled": n % 2 == 0, "interval": "1s"}});
+            pool["health"] = json!({"check": {"enabled": n.is_multiple_of(2), "interval": "1s"}});
             pool["load"] = json!({"weights": n % 4 < 2, "interval": "1s"});
             pool["endpoints"][0]["weight"] = json!(100 + n);
         }

@@ -108,7 +108,8 @@ async fn exporters(pages: [&'static str; 2]) -> u16 {
     panic!("no port is free at both addresses");
 }
 
-/// Envoy sends a call only to a host of the cluster that it names: the exporters have a cluster of their own.
+/// Envoy sends a call only to a host of the cluster that it names: the exporters have a cluster of
+/// their own.
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_are_read_from_the_exporter_beside_each_endpoint() {
     let gpu = "DCGM_FI_DEV_GPU_UTIL{gpu=\"0\"} 60\n";

@@ -40,6 +40,11 @@ impl World {
         World::with(Speed::INSTANT, change, |_| ()).await
     }
 
+    /// A fleet of this speed, and a plugin configuration that `change` has changed.
+    pub async fn of(speed: Speed, change: impl FnOnce(&mut Value)) -> World {
+        World::with(speed, change, |_| ()).await
+    }
+
     /// The same, with one more cluster in Envoy.
     pub async fn beside(cluster: Value, change: impl FnOnce(&mut Value)) -> World {
         World::with(Speed::INSTANT, change, |bootstrap| {
@@ -75,6 +80,14 @@ impl World {
         let address = endpoint.address().to_string();
         let labels = [("endpoint", address.as_str())];
         metrics.sum("junheng_endpoint_state", &labels)
+    }
+
+    /// How often the endpoint of that name has tripped.
+    pub async fn trips(&self, name: &str) -> f64 {
+        let metrics = self.envoy.metrics().await.expect("metrics");
+        let address = self.endpoint(name).address().to_string();
+        let labels = [("endpoint", address.as_str())];
+        metrics.sum("junheng_endpoint_trips", &labels)
     }
 
     /// A caller that never retries.

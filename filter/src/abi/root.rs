@@ -211,8 +211,9 @@ impl Root {
 /// reached: what it then answers in the endpoint's stead says so at its end, and tells nothing of the
 /// endpoint. Taken for a failed check, it would leave out a whole pool as soon as that is busy.
 ///
-/// An endpoint can write that text, too, and would never fail a check. But Envoy sets `x-envoy-upstream-service-time` in
-/// every answer to a call that came from an endpoint, whatever that wrote there, and in none of its own.
+/// An endpoint can write that text, too, and would never fail a check. But Envoy sets
+/// `x-envoy-upstream-service-time` in every answer to a call that came from an endpoint, whatever
+/// that wrote there, and in none of its own.
 fn never_left(header_count: usize, body_size: usize) -> bool {
     const LONGEST: usize = 128;
     header_count > 0

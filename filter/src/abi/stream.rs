@@ -356,11 +356,11 @@ fn attempts() -> Option<u32> {
     number(&hostcalls::property("upstream\0request_attempt_count").ok()?)
 }
 
-/// Who made a response, by Envoy's response code details: `via_upstream` for one that came from there;
-/// `upstream_reset_before_response_started{…}`, `upstream_per_try_timeout` and `response_timeout` for one
-/// that never came. A host without such details is believed. What Envoy calls an overflow is a bound
-/// of its own on the whole cluster (`circuit_breakers`): the request was never sent, and charged to
-/// endpoints, a burst of requests would trip them all.
+/// Who made a response, by Envoy's response code details: `via_upstream` for one that came from
+/// there; `upstream_reset_before_response_started{…}`, `upstream_per_try_timeout` and
+/// `response_timeout` for one that never came. A host without such details is believed. What Envoy
+/// calls an overflow is a bound of its own on the whole cluster (`circuit_breakers`): the request
+/// was never sent, and charged to endpoints, a burst of requests would trip them all.
 fn origin() -> Origin {
     let details = hostcalls::property("response\0code_details").unwrap_or_default();
     if details.is_empty() || details.starts_with(b"via_upstream") {

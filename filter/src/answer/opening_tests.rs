@@ -1,8 +1,8 @@
 use super::*;
 use proptest::prelude::*;
 
-/// How streams open, with `\n` for line ends, and what is known once the events before `|` have come. What stands behind
-/// it must change nothing.
+/// How streams open, with `\n` for line ends, and what is known once the events before `|` have
+/// come. What stands behind it must change nothing.
 const OPENINGS: &[(&str, Opening)] = &[
     // Answers.
     (

@@ -1,17 +1,18 @@
 //! Bounds on what endpoints carry, kept whatever the algorithm chose.
 //!
-//! An endpoint that has refused requests for overload has a bound (see `health::overload`). One place
-//! keeps it for all algorithms, after their choice: where the chosen endpoint is at its bound, the
-//! request goes to the next ones of the order (a key's second choice comes before others), then to the
-//! least busy with room. The claim decides, as another worker may take the last place meanwhile.
+//! An endpoint that has refused requests for overload has a bound (see `health::overload`). One
+//! place keeps it for all algorithms, after their choice: where the chosen endpoint is at its
+//! bound, the request goes to the next ones of the order (a key's second choice comes before
+//! others), then to the least busy with room. The claim decides, as another worker may take the
+//! last place meanwhile.
 
 use crate::values::rng::Rng;
 
 use super::shortlist::{Shortlist, idle};
 use super::{Ask, Gauges, Order, SCAN, View};
 
-/// `order`, whose first endpoint is claimed, with an endpoint within its bound in the first place and
-/// none after it that is at its bound; empty if all are at theirs, and nothing is claimed then.
+/// `order`, whose first endpoint is claimed, with an endpoint within its bound in the first place
+/// and none after it that is at its bound; empty if all are at theirs, and nothing is claimed then.
 pub(super) fn keep(
     view: &mut View,
     order: Order,

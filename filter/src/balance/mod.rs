@@ -129,9 +129,9 @@ impl Pool {
 
     /// Chooses an endpoint, claims it in the gauges and in the view, and names where retries go.
     ///
-    /// Empty when every endpoint is drained or at its bound, or when a bound was lost to other workers
-    /// eight times in a row. The claim is the caller's to release, in the gauges
-    /// and by [`View::on_release`].
+    /// Empty when every endpoint is drained or at its bound, or when a bound was lost to other
+    /// workers eight times in a row. The claim is the caller's to release, in the gauges and by
+    /// [`View::on_release`].
     pub fn pick(&mut self, ask: &Ask, gauges: &mut dyn Gauges, rng: &mut Rng) -> Order {
         let order = self.balancer.pick(&mut self.view, ask, gauges, rng);
         match self.view.has_bounds() {

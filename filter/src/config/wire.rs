@@ -81,7 +81,8 @@ objects! {
         pub ramp: Option<String>,
     }
 
-    /// Leaving out an endpoint whose answers are bad: not connected, reset, timed out, or a status of 500 and above but 503 and 529.
+    /// Leaving out an endpoint whose answers are bad: not connected, reset, timed out, or a status
+    /// of 500 and above but 503 and 529.
     pub struct Breaker {
         /// `false` leaves nobody out; `true` if absent.
         pub enabled: Option<bool>,
@@ -95,9 +96,11 @@ objects! {
         pub failures_in_a_row: Option<u16>,
         /// How long nothing is sent, before one request probes: `1s` to `1h`; `30s` if absent.
         pub open: Option<String>,
-        /// The most of a pool that is left out, in percent of its endpoints: 0 to 100; 50 if absent. Below 100 one always stays.
+        /// The most of a pool that is left out, in percent of its endpoints: 0 to 100; 50 if
+        /// absent. Below 100 one always stays.
         pub max_ejected_percent: Option<u8>,
-        /// As nginx has it: so many failures within `fail_timeout` leave the endpoint out for as long: 1 to 1000. In place of all but `enabled` and `max_ejected_percent`.
+        /// As nginx has it: so many failures within `fail_timeout` leave the endpoint out for as
+        /// long: 1 to 1000. In place of all but `enabled` and `max_ejected_percent`.
         pub max_fails: Option<u16>,
         /// For `max_fails`: `1s` to `1h`; `10s` if absent.
         pub fail_timeout: Option<String>,
@@ -111,9 +114,11 @@ objects! {
         pub interval: Option<String>,
         /// Where an endpoint's Prometheus text is, to be read once per interval; not read if absent.
         pub metrics_path: Option<String>,
-        /// The port of the endpoints' addresses at which that text is served, 1 to 65535, like 9400 for DCGM's exporter; the endpoint's own if absent. Needs `metrics_cluster`.
+        /// The port of the endpoints' addresses at which that text is served, 1 to 65535, like 9400
+        /// for DCGM's exporter; the endpoint's own if absent. Needs `metrics_cluster`.
         pub metrics_port: Option<u16>,
-        /// The proxy's cluster that holds the addresses the text is read from; the pool's if absent.
+        /// The proxy's cluster that holds the addresses the text is read from; the pool's if
+        /// absent.
         pub metrics_cluster: Option<String>,
     }
 

@@ -1,4 +1,5 @@
-//! What an operator sees of an endpoint: metrics at each change, and a line in the log with the reason.
+//! What an operator sees of an endpoint: metrics at each change, and a line in the log with the
+//! reason.
 //!
 //! All workers follow what changes, and the leader tells it; so one that takes the lead over tells
 //! nothing twice and misses nothing. A line at most a second is written for an endpoint: one that
@@ -91,15 +92,17 @@ impl Announced {
         }
     }
 
-    /// Whether nothing but another step of the endpoint's state changes where it stands, and all is told.
+    /// Whether nothing but another step of the endpoint's state changes where it stands, and all is
+    /// told.
     pub fn is_calm(&self, stand: &Stand) -> bool {
         let plainly_in = stand.code == ADMITTING && !stand.spared && stand.bound.is_none();
         plainly_in && self.told == *stand
     }
 
     fn show(&mut self, stand: &Stand, host: &mut dyn Host) {
+        let code = if stand.spared { RAMPING } else { stand.code };
         let shows = [
-            stand.code.into(),
+            code.into(),
             reason(stand).into(),
             stand.bound.unwrap_or_default().into(),
         ];

@@ -1,15 +1,15 @@
 //! How many endpoints were tried for a response.
 //!
-//! Envoy's property `upstream.request_attempt_count` is the truth, and reading it is the dearest call
-//! of a response. With `include_attempt_count_in_response` Envoy's router also writes the count into
-//! the header `x-envoy-attempt-count`, in place of what an endpoint wrote there, and all headers are
-//! read anyway. Without that option the header is whatever an endpoint writes: a count above 1 would
-//! charge failures to endpoints that were never tried.
+//! Envoy's property `upstream.request_attempt_count` is the truth, and reading it is the dearest
+//! call of a response. With `include_attempt_count_in_response` Envoy's router also writes the
+//! count into the header `x-envoy-attempt-count`, in place of what an endpoint wrote there, and all
+//! headers are read anyway. Without that option the header is whatever an endpoint writes: a count
+//! above 1 would charge failures to endpoints that were never tried.
 //!
-//! So the header saves the property only where it says 1, which charges nothing, and only as long as
-//! every answer of an endpoint carried exactly one: Envoy's option writes it into all. A count above 1
-//! is compared with the property. The first answer that contradicts this ends the trust, for this
-//! worker and configuration: whether the option is set does not change in between.
+//! So the header saves the property only where it says 1, which charges nothing, and only as long
+//! as every answer of an endpoint carried exactly one: Envoy's option writes it into all. A count
+//! above 1 is compared with the property. The first answer that contradicts this ends the trust,
+//! for this worker and configuration: whether the option is set does not change in between.
 
 use crate::values::headers::Headers;
 

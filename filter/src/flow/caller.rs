@@ -147,8 +147,9 @@ pub(super) fn settle(caller: &Caller, config: &Identity, body: &[u8]) -> Result<
     Ok(())
 }
 
-/// The caller of a request as far as its headers tell, for the judgement of endpoints: the tenant, or the
-/// address that trusted proxies vouch for. Else [`of`] asks the host, where it has to be known.
+/// The caller of a request as far as its headers tell, for the judgement of endpoints: the tenant,
+/// or the address that trusted proxies vouch for. Else [`of`] asks the host, where it has to be
+/// known.
 pub(super) fn known(
     tenant: Option<&str>,
     config: &Identity,

@@ -36,8 +36,8 @@ pub(super) fn verdict(start: &ResponseStart<'_>, host: &mut dyn Host) -> Option<
     }
 }
 
-/// Whether an endpoint that answers so has, or may have, too much to do. 529 is what Anthropic's API
-/// answers then.
+/// Whether an endpoint that answers so has, or may have, too much to do. 529 is what Anthropic's
+/// API answers then.
 pub(super) fn is_overload(status: u16) -> bool {
     matches!(status, 429 | 503 | 529)
 }
@@ -75,8 +75,9 @@ impl Placed {
     }
 }
 
-/// A probe passes when its answer begins: answers may take longer than a probe is waited for, and an
-/// endpoint that gives no others would never be back. How the answer ends is judged like any other's.
+/// A probe passes when its answer begins: answers may take longer than a probe is waited for, and
+/// an endpoint that gives no others would never be back. How the answer ends is judged like any
+/// other's.
 pub(super) fn pass_probe(placed: &mut Placed, pool: &mut PoolState, host: &mut dyn Host) {
     if placed.probe.is_some() {
         judge(placed, pool, Verdict::Good, host);
@@ -111,8 +112,8 @@ pub(super) fn read_load(
     }
 }
 
-/// Moves the request in the in-flight counts to the endpoint that answered, and judges those that were
-/// tried before it. A proxy retries behind the filter's back and tells only how often: what it
+/// Moves the request in the in-flight counts to the endpoint that answered, and judges those that
+/// were tried before it. A proxy retries behind the filter's back and tells only how often: what it
 /// retried upon is known as far as the rule asks for it.
 pub(super) fn follow_retries(
     placed: &mut Placed,

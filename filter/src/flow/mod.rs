@@ -1,8 +1,9 @@
 //! The order of decisions: one request runs straight through this floor.
 //!
-//! headers -> the client's copies of our headers removed -> identity -> (body complete) request facts ->
-//! rule -> pools -> endpoint -> verdict. Response: status -> who answered -> beginning -> usage -> end, and
-//! the endpoint is judged. Tick: what the others agreed on; the leader's audit, weights and errands.
+//! headers -> the client's copies of our headers removed -> identity -> (body complete) request
+//! facts -> rule -> pools -> endpoint -> verdict. Response: status -> who answered -> beginning ->
+//! usage -> end, and the endpoint is judged. Tick: what the others agreed on; the leader's audit,
+//! weights and errands.
 //!
 //! A flow asks its proxy for nothing but the time, meters and what workers share ([`crate::ports`]); what it wants
 //! done it returns as a [`Verdict`] or an [`Errand`], and the floor above carries it out. That keeps every

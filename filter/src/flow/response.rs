@@ -110,7 +110,8 @@ impl Stream {
             }
         }
         if tunnel {
-            // Its end says nothing: Envoy tells of none, and a session may be closed by either side.
+            // Its end says nothing: Envoy tells of none, and a session may be closed by either
+            // side.
             placed.complete = true;
             judge(placed, pool, Verdict::Good, host);
         }

@@ -75,7 +75,8 @@ pub(super) struct Placed {
     pub(super) relay: Option<Box<Relay>>,
     /// Whether its method is `CONNECT`.
     pub(super) connects: bool,
-    /// The response's status, once there is one; of a stream that failed before it began its error's.
+    /// The response's status, once there is one; of a stream that failed before it began its
+    /// error's.
     pub(super) status: Option<u16>,
     /// How far the answer has come to begin.
     pub(super) beginning: Beginning,

@@ -1,10 +1,10 @@
 //! Callers whose requests failed with no other endpoint asked, as one worker remembers them.
 //!
-//! With `attempts: 1` nothing shows whether another endpoint would have served a request. The caller's
-//! next requests do: if they fail at a second endpoint as well, the caller's requests fail everywhere,
-//! and tell of no endpoint. A request of the caller's that an endpoint serves clears that endpoint.
-//! An endpoint that serves no caller any more is not excused so: where two of three are dead, each
-//! caller fails at two of them.
+//! With `attempts: 1` nothing shows whether another endpoint would have served a request. The
+//! caller's next requests do: if they fail at a second endpoint as well, the caller's requests fail
+//! everywhere, and tell of no endpoint. A request of the caller's that an endpoint serves clears
+//! that endpoint. An endpoint that serves no caller any more is not excused so: where two of
+//! three are dead, each caller fails at two of them.
 
 use std::time::Duration;
 

@@ -168,8 +168,9 @@ impl Worker {
         }
     }
 
-    /// How many endpoints were tried for a response with these `headers`: `from_endpoint` tells whether an endpoint made
-    /// it, `property` reads what the proxy counted. Each is called only if needed.
+    /// How many endpoints were tried for a response with these `headers`: `from_endpoint` tells
+    /// whether an endpoint made it, `property` reads what the proxy counted. Each is called only if
+    /// needed.
     pub fn attempts(
         &mut self,
         headers: &Headers,

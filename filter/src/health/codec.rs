@@ -18,8 +18,8 @@ use super::window::{BUCKETS, Bucket, Window};
 const VERSION: u8 = 2;
 /// Two callers, each with its time.
 const CALLERS: usize = 2 * (1 + 4 + 8);
-/// Version; phase, its time, since, cause, probes; overload; availability, checks, status; window; row;
-/// callers served and failing; buckets; checksum.
+/// Version; phase, its time, since, cause, probes; overload; availability, checks, status; window;
+/// row; callers served and failing; buckets; checksum.
 const SIZE: usize = 1
     + (1 + 8 + 8 + 3 + 4)
     + (8 + 4 + 8 + 8 + 1 + (1 + 4 + 8))

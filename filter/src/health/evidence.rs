@@ -1,10 +1,11 @@
 //! What a failed request tells of its endpoint, and who has failed there.
 //!
 //! A request may fail for reasons of its own: a prompt that crashes every server, an embedding sent
-//! to a chat server. If each such answer counted against the endpoint that gave it, one caller could
-//! trip a whole pool. So a failure carries its [`Proof`], and its caller:
+//! to a chat server. If each such answer counted against the endpoint that gave it, one caller
+//! could trip a whole pool. So a failure carries its [`Proof`], and its caller:
 //!
-//! - *Unreached*: no connection, or a reset before the answer. Nothing of the request was looked at,
+//! - *Unreached*: no connection, or a reset before the answer. Nothing of the request was looked
+//!   at,
 //!   so it counts for any caller.
 //! - *Served elsewhere*: another endpoint served the same request.
 //! - *Unopposed*: the endpoint answered with an error or too late, and no other endpoint was asked.

@@ -21,9 +21,9 @@
 //!   followed by another after as long as it has waited: a caller who always leaves at once cannot
 //!   keep an endpoint out, and one that hangs holds up a caller in half of the time at most.
 //! - *Overload* ([`overload`]) is neither failure nor success: it bounds what the endpoint carries,
-//!   and its window is not touched. A probe that meets it has found a server that lives and wants no
-//!   traffic: the trip goes on until the rest is over, and then another probe is due. Ramping instead
-//!   would send a tenth of the traffic to a server that has just asked for none.
+//!   and its window is not touched. A probe that meets it has found a server that lives and wants
+//!   no traffic: the trip goes on until the rest is over, and then another probe is due. Ramping
+//!   instead would send a tenth of the traffic to a server that has just asked for none.
 //! - *Checks* are about the server, the breaker about its answers. Neither undoes the other: an
 //!   endpoint that is back by its checks ramps, unless it is tripped, and then it still has to pass its probe.
 //! - *Another configuration.* What is stored is read under the rules of today ([`State::under`]):

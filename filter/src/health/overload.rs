@@ -1,8 +1,8 @@
 //! Overload: how much an endpoint is trusted with after it has refused.
 //!
 //! 503 and 529, and a 429 that two callers get, say that an endpoint has too much to do. That is no
-//! failure: to leave it out would move its load to the next one, and so on through the pool. Instead
-//! the requests in flight at the endpoint are bounded.
+//! failure: to leave it out would move its load to the next one, and so on through the pool.
+//! Instead the requests in flight at the endpoint are bounded.
 //!
 //! # The control law
 //!
@@ -22,8 +22,9 @@
 //! A bound is gone when it has grown fourfold or stood for [`FORGOTTEN`].
 //!
 //! Only an endpoint that refuses a request while it carries no other one rests: until its
-//! `Retry-After`, within the rules' bounds. It loads its model, say, and tells nothing of what it will
-//! carry. So it begins with one request, and each success doubles that, as TCP's slow start does.
+//! `Retry-After`, within the rules' bounds. It loads its model, say, and tells nothing of what it
+//! will carry. So it begins with one request, and each success doubles that, as TCP's slow start
+//! does.
 
 use std::time::Duration;
 

@@ -1,13 +1,15 @@
 //! How long an endpoint asks not to be tried again.
 //!
 //! Three forms are in use, and one answer may carry several. They are read in the order of OpenAI's
-//! own clients (`_calculate_retry_timeout` of [openai-python]): `retry-after-ms`, then `retry-after`
-//! as seconds, then `retry-after` as a date ([RFC 9110, section 10.2.3]). The RFC knows only whole
-//! seconds; servers write fractions, and reading `1.5` as nothing would rest the endpoint too short.
+//! own clients (`_calculate_retry_timeout` of [openai-python]): `retry-after-ms`, then
+//! `retry-after` as seconds, then `retry-after` as a date ([RFC 9110, section 10.2.3]). The RFC
+//! knows only whole seconds; servers write fractions, and reading `1.5` as nothing would rest the
+//! endpoint too short.
 //!
-//! The wall clock is read only for a date, as it costs a hostcall and dates are rare. The two clocks
-//! differ by some seconds as a rule, so a date that is not in the future gives no time rather than
-//! zero: an endpoint that writes one is overloaded all the same, and the caller's default holds.
+//! The wall clock is read only for a date, as it costs a hostcall and dates are rare. The two
+//! clocks differ by some seconds as a rule, so a date that is not in the future gives no time
+//! rather than zero: an endpoint that writes one is overloaded all the same, and the caller's
+//! default holds.
 //!
 //! [openai-python]: https://github.com/openai/openai-python/blob/main/src/openai/_base_client.py
 //! [RFC 9110, section 10.2.3]: https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3

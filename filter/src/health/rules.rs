@@ -169,8 +169,8 @@ impl ErrorRate {
 }
 
 impl Tally {
-    /// Whether requests that fail by themselves, wherever they are sent, make such a row now and then:
-    /// as many of them as were unopposed before the row, one after the other.
+    /// Whether requests that fail by themselves, wherever they are sent, make such a row now and
+    /// then: as many of them as were unopposed before the row, one after the other.
     fn is_by_chance(&self) -> bool {
         let before = self.unopposed.saturating_sub(self.row.unopposed.into());
         if self.row.unopposed == 0 || before == 0 {

@@ -86,8 +86,8 @@ impl State {
         self.overload.bound > 0
     }
 
-    /// The most requests in flight that the endpoint is trusted with, its successes being counted at
-    /// `answered`; `None` without a bound.
+    /// The most requests in flight that the endpoint is trusted with, its successes being counted
+    /// at `answered`; `None` without a bound.
     pub fn bound(&self, now: Instant, answered: u64) -> Option<u32> {
         self.overload.bound(now, answered).map(|(bound, _)| bound)
     }

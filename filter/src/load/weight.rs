@@ -9,26 +9,31 @@
 //!
 //! # Where no GPU's utilisation is known
 //!
-//! vLLM, SGLang, TGI and llama.cpp tell none. They tell the KV cache in use and how many requests wait and run, and
-//! these two take the GPU's place:
+//! vLLM, SGLang, TGI and llama.cpp tell none. They tell the KV cache in use and how many requests
+//! wait and run, and these two take the GPU's place:
 //!
-//! `base/100 × max(10, ⌊100 × (1 − min(kv, 0.7)) × r/(w + r) × (1 − latency/2000 ms)⌋)` with `r = max(running, 5)`
+//! `base/100 × max(10, ⌊100 × (1 − min(kv, 0.7)) × r/(w + r) × (1 − latency/2000 ms)⌋)` with `r =
+//! max(running, 5)`
 //!
-//! - **KV cache** is to memory what the GPU's utilisation is to time: high in every healthy server under load. It is
-//!   read as that utilisation is, with the same bound, and so is the [KV cache scorer] of the Gateway API inference
-//!   extension (`1 − usage`). Between busy servers it makes small differences, and none where all are full.
-//! - **Waiting requests** say what no utilisation does: that more has come than the server can do. `r/(w + r)` is the
-//!   part of its requests that are worked on. It is also the right step: `least_connections` shares requests in
-//!   flight by weight, and at that part of the weight there are as many at the server as it runs, and none wait. So
-//!   this factor has no bound but the formula's tenth.
+//! - **KV cache** is to memory what the GPU's utilisation is to time: high in every healthy server
+//!   under load. It is read as that utilisation is, with the same bound, and so is the [KV cache
+//!   scorer] of the Gateway API inference extension (`1 − usage`). Between busy servers it makes
+//!   small differences, and none where all are full.
+//! - **Waiting requests** say what no utilisation does: that more has come than the server can do.
+//!   `r/(w + r)` is the part of its requests that are worked on. It is also the right step:
+//!   `least_connections` shares requests in flight by weight, and at that part of the weight there
+//!   are as many at the server as it runs, and none wait. So this factor has no bound but the
+//!   formula's tenth.
 //!
-//! With the cache at 99 %, 581 waiting and 256 running a weight of 100 is 10; with nobody waiting it is 28, as with
-//! a full GPU. The 5 is the queue up to which the extension's [saturation detector] takes a server for unsaturated: a
-//! request that has just come in waits for the next batch, and one that waits at an idle server is not a queue. It
-//! also stands for `running` where a server tells none.
+//! With the cache at 99 %, 581 waiting and 256 running a weight of 100 is 10; with nobody waiting
+//! it is 28, as with a full GPU. The 5 is the queue up to which the extension's [saturation
+//! detector] takes a server for unsaturated: a request that has just come in waits for the next
+//! batch, and one that waits at an idle server is not a queue. It also stands for `running` where a
+//! server tells none.
 //!
-//! Where a GPU's utilisation is known the formula stays as it is, whatever the queue: an operator who reads it from
-//! DCGM has chosen that measure, and the time to first byte, which is in the formula, grows with the queue.
+//! Where a GPU's utilisation is known the formula stays as it is, whatever the queue: an operator
+//! who reads it from DCGM has chosen that measure, and the time to first byte, which is in the
+//! formula, grows with the queue.
 //!
 //! [KV cache scorer]: https://github.com/kubernetes-sigs/gateway-api-inference-extension/tree/main/pkg/epp
 //! [saturation detector]: https://github.com/kubernetes-sigs/gateway-api-inference-extension/tree/main/pkg/epp/saturationdetector
@@ -56,8 +61,8 @@ const ALL: u64 = Share::FULL.basis_points() as u64;
 /// The time to first byte at which nothing but [`LEAST`] is left, in microseconds.
 const HOPELESS: u64 = 2_000_000;
 
-/// The weight of an endpoint whose configured one is `base`, at what it has reported (0 where it has not) and this
-/// time to first byte ([`UNKNOWN_LATENCY`] if unknown).
+/// The weight of an endpoint whose configured one is `base`, at what it has reported (0 where it
+/// has not) and this time to first byte ([`UNKNOWN_LATENCY`] if unknown).
 ///
 /// Rounded to the nearest whole number, halves upwards, and at least 1: load never drains an endpoint.
 /// A drained one stays drained.

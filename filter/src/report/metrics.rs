@@ -24,18 +24,20 @@ pub fn endpoint_trips(pool: &str, address: &str) -> String {
     format!("junheng.endpoint.{pool}.{address}.trips")
 }
 
-/// Gauge: where an endpoint stands: 0 admitting, 1 ramping, 2 probing, 3 tripped, 4 resting, 5 unhealthy.
+/// Gauge: where an endpoint stands: 0 admitting, 1 ramping (or tripped and spared), 2 probing, 3
+/// tripped, 4 resting, 5 unhealthy.
 pub fn endpoint_state(pool: &str, address: &str) -> String {
     format!("junheng.endpoint.{pool}.{address}.state")
 }
 
-/// Gauge: why an endpoint does not take its whole traffic: 0 it does, 1 failures in a row, 2 the share
-/// of failures, 3 `max_fails`, 4 a failed probe, 5 failed checks, 6 overload.
+/// Gauge: why an endpoint does not take its whole traffic: 0 it does, 1 failures in a row, 2 the
+/// share of failures, 3 `max_fails`, 4 a failed probe, 5 failed checks, 6 overload.
 pub fn endpoint_reason(pool: &str, address: &str) -> String {
     format!("junheng.endpoint.{pool}.{address}.reason")
 }
 
-/// Gauge: the most requests in flight at an endpoint that has refused some for overload; 0 without a bound.
+/// Gauge: the most requests in flight at an endpoint that has refused some for overload; 0 without
+/// a bound.
 pub fn endpoint_bound(pool: &str, address: &str) -> String {
     format!("junheng.endpoint.{pool}.{address}.in_flight_bound")
 }
@@ -73,8 +75,8 @@ pub fn pool_refused_reports(pool: &str) -> String {
     format!("junheng.pool.{pool}.refused_load_reports")
 }
 
-/// Histogram: milliseconds from a decision to the beginning of the answer, which is the first event with
-/// data of a stream, and the first byte of any other body.
+/// Histogram: milliseconds from a decision to the beginning of the answer, which is the first event
+/// with data of a stream, and the first byte of any other body.
 pub fn pool_ttft(pool: &str) -> String {
     format!("junheng.pool.{pool}.ttft_ms")
 }

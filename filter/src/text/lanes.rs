@@ -2,7 +2,7 @@
 //!
 //! On wasm32 with simd128 an operation here is one instruction of the virtual machine; everywhere
 //! else it is a loop over an array that the compiler vectorises (or, without optimisation, does
-//! not: the meaning is the same). What is built on them ([`super::json`], [`super::text`]) is
+//! not: the meaning is the same). What is built on them (`request::json`, `request::text`) is
 //! written once and tested against a byte-by-byte reading.
 
 /// How many bytes one step sees.

@@ -8,15 +8,22 @@ use crate::fleet::{Answer, CallError};
 ///
 /// A status comes with the `code` that an error in OpenAI's shape carries, or with the reason that a proxy
 /// gives for a reset; `connect` and `reset` are connections that were refused or broke before an answer began,
-/// `truncated` is an answer that began and does not end as it should.
+/// `truncated` is an answer that began and does not end as it should, `error in stream` one whose stream holds an
+/// error instead of tokens.
 pub fn of(outcome: &Result<Answer, CallError>, streamed: bool) -> Option<String> {
     match outcome {
         Err(CallError::Connect(..)) => Some("connect".to_owned()),
         Err(CallError::Broken(..)) => Some("reset".to_owned()),
         Err(CallError::Truncated(..)) => Some("truncated".to_owned()),
         Ok(answer) if answer.status != StatusCode::OK => Some(refused(answer)),
+        Ok(answer) if streamed && holds_error(answer) => Some("error in stream".to_owned()),
         Ok(answer) => (!complete(answer, streamed)).then(|| "truncated".to_owned()),
     }
+}
+
+fn holds_error(answer: &Answer) -> bool {
+    let events = answer.events();
+    events.iter().any(|event| event["error"].is_object())
 }
 
 fn complete(answer: &Answer, streamed: bool) -> bool {
@@ -70,6 +77,9 @@ mod tests {
         assert_eq!(cause(200, &whole[..20], false), truncated);
         assert_eq!(cause(200, "data: {}\n\ndata: [DONE]\n\n", true), None);
         assert_eq!(cause(200, "data: {}\n\n", true), truncated);
+        let error = "data: {\"error\": {\"code\": 500}}\n\ndata: [DONE]\n\n";
+        let told = cause(200, error, true);
+        assert_eq!(told.as_deref(), Some("error in stream"));
     }
 
     #[test]

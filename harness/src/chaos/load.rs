@@ -4,6 +4,10 @@
 //! whose request failed waits as OpenAI's clients do before it asks again, half a second that doubles up
 //! to eight; without that, one fast failure would be counted a thousand times. It does not repeat the
 //! request: what failed has failed.
+//!
+//! All of them are one tenant's, the innocent. A few more callers are tenants that attack while
+//! they are told to: they send at a steady rate, about a fifth of all requests, whatever they are
+//! answered.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -13,8 +17,9 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::cause;
+use super::schedule::Kind;
 use crate::config::Pool;
-use crate::fleet::Caller;
+use crate::fleet::{Caller, LIMITED_TENANT, POISON, TENANT_HEADER, json_request};
 
 /// Requests at any one time.
 const CALLERS: usize = 24;
@@ -25,6 +30,12 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::fro
 /// Bytes of a longer prompt: about 11,000 tokens, beyond what the shipped configuration calls short.
 const LONG: usize = 48 << 10;
 const PATH: &str = "/v1/chat/completions";
+/// Callers of each kind of attack.
+const ATTACKERS: usize = 4;
+/// From one answer to the next request of an attacker.
+const ATTACK_EVERY: Duration = Duration::from_millis(40);
+const INNOCENT: &str = "innocent";
+const POISONER: &str = "poisoner";
 
 /// What became of one request.
 #[derive(Clone, Debug)]
@@ -40,15 +51,29 @@ pub struct Sample {
 /// Load that goes on until it is told to stop.
 pub struct Load {
     callers: JoinSet<Vec<Sample>>,
-    stop: Arc<AtomicBool>,
-    tally: Arc<Tally>,
+    attackers: JoinSet<Vec<(Kind, Sample)>>,
+    told: Arc<Told>,
 }
 
-/// What has become of the requests so far.
+/// What callers are told, and what they tell.
 #[derive(Default)]
-struct Tally {
+struct Told {
+    stop: AtomicBool,
+    poison: AtomicBool,
+    tenant_429: AtomicBool,
     ended: AtomicU64,
     failed: AtomicU64,
+}
+
+impl Told {
+    /// Whether an attack of this kind is on.
+    fn attack(&self, kind: Kind) -> Option<&AtomicBool> {
+        match kind {
+            Kind::Poison => Some(&self.poison),
+            Kind::Tenant429 => Some(&self.tenant_429),
+            _ => None,
+        }
+    }
 }
 
 impl Load {
@@ -56,23 +81,29 @@ impl Load {
     pub fn start(caller: Caller, pools: &[Pool], began: Instant) -> Load {
         let caller = Arc::new(caller);
         let requests = Arc::new(requests(pools));
-        let stop = Arc::new(AtomicBool::new(false));
-        let tally = Arc::<Tally>::default();
+        let told = Arc::<Told>::default();
+        let mut attackers = JoinSet::new();
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.is_attack()) {
+            for _ in 0..ATTACKERS {
+                let (caller, requests) = (Arc::clone(&caller), Arc::clone(&requests));
+                attackers.spawn(attack(kind, caller, requests, Arc::clone(&told), began));
+            }
+        }
         let mut callers = JoinSet::new();
         for number in 0..CALLERS {
             let (caller, requests) = (Arc::clone(&caller), Arc::clone(&requests));
-            let (stop, tally) = (Arc::clone(&stop), Arc::clone(&tally));
+            let told = Arc::clone(&told);
             callers.spawn(async move {
                 let mut samples = Vec::new();
                 let mut pause = BACKOFF.0;
                 for request in requests.iter().cycle().skip(number) {
-                    if stop.load(Relaxed) {
+                    if told.stop.load(Relaxed) {
                         break;
                     }
-                    let sample = ask(&caller, request, began).await;
-                    tally.ended.fetch_add(1, Relaxed);
+                    let sample = ask(&caller, INNOCENT, request, began).await;
+                    told.ended.fetch_add(1, Relaxed);
                     if sample.failed.is_some() {
-                        tally.failed.fetch_add(1, Relaxed);
+                        told.failed.fetch_add(1, Relaxed);
                         tokio::time::sleep(pause).await;
                         pause = (pause * 2).min(BACKOFF.1);
                     } else {
@@ -85,30 +116,74 @@ impl Load {
         }
         Load {
             callers,
-            stop,
-            tally,
+            attackers,
+            told,
         }
     }
 
-    /// Requests that are over, and those among them that failed.
+    /// Requests of the innocent that are over, and those among them that failed.
     pub fn so_far(&self) -> (u64, u64) {
         (
-            self.tally.ended.load(Relaxed),
-            self.tally.failed.load(Relaxed),
+            self.told.ended.load(Relaxed),
+            self.told.failed.load(Relaxed),
         )
     }
 
-    /// Lets every caller finish its last request, and returns all samples.
-    pub async fn stop(self) -> Vec<Sample> {
-        self.stop.store(true, Relaxed);
+    /// Begins or ends an attack.
+    pub fn attack(&self, kind: Kind, on: bool) {
+        if let Some(attack) = self.told.attack(kind) {
+            attack.store(on, Relaxed);
+        }
+    }
+
+    /// Lets every caller finish its last request, and returns all samples: of the innocent and of
+    /// attacks.
+    pub async fn stop(self) -> (Vec<Sample>, Vec<(Kind, Sample)>) {
+        self.told.stop.store(true, Relaxed);
         let samples = self.callers.join_all().await;
-        samples.into_iter().flatten().collect()
+        let hostile = self.attackers.join_all().await;
+        (
+            samples.into_iter().flatten().collect(),
+            hostile.into_iter().flatten().collect(),
+        )
     }
 }
 
-async fn ask(caller: &Caller, request: &Value, began: Instant) -> Sample {
+/// Sends what `kind` wants while it is on.
+async fn attack(
+    kind: Kind,
+    caller: Arc<Caller>,
+    requests: Arc<Vec<Value>>,
+    told: Arc<Told>,
+    began: Instant,
+) -> Vec<(Kind, Sample)> {
+    let tenant = match kind {
+        Kind::Poison => POISONER,
+        _ => LIMITED_TENANT,
+    };
+    let mut samples = Vec::new();
+    let mut requests = requests.iter().cycle();
+    while !told.stop.load(Relaxed) {
+        let on = told.attack(kind).is_some_and(|on| on.load(Relaxed));
+        if on && let Some(request) = requests.next() {
+            let mut request = request.clone();
+            if kind == Kind::Poison {
+                request["user"] = POISON.into();
+            }
+            samples.push((kind, ask(&caller, tenant, &request, began).await));
+        }
+        tokio::time::sleep(ATTACK_EVERY).await;
+    }
+    samples
+}
+
+async fn ask(caller: &Caller, tenant: &str, request: &Value, began: Instant) -> Sample {
     let sent = Instant::now();
-    let failed = match tokio::time::timeout(PATIENCE, caller.post(PATH, request)).await {
+    let mut post = json_request(PATH, request.to_string());
+    if let Ok(tenant) = tenant.parse() {
+        post.headers_mut().insert(TENANT_HEADER, tenant);
+    }
+    let failed = match tokio::time::timeout(PATIENCE, caller.send(post)).await {
         Err(_) => Some("timeout".to_owned()),
         Ok(outcome) => cause::of(&outcome, request["stream"] == true),
     };

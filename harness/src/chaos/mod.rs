@@ -8,12 +8,14 @@
 //! that break in the middle of a stream or that hang are where proxies differ from models of them.
 
 pub mod cause;
+pub mod kind;
 pub mod load;
 pub mod reckon;
 pub mod report;
 pub mod schedule;
 pub mod standing;
 pub mod timeline;
+pub mod words;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,13 +27,13 @@ use tokio::time::MissedTickBehavior;
 use crate::artifact;
 use crate::config::Config;
 use crate::envoy::AdminError;
-use crate::fleet::{Caller, Order};
+use crate::fleet::{Caller, Order, TENANT_HEADER};
 use crate::front::{self, Front, Host};
 use crate::stage::{Role, Stage};
 use load::Load;
 use reckon::{Record, Trial};
 use report::Report;
-use schedule::{Act, Incident, Kind, Schedule};
+use schedule::{Act, Attack, Incident, Kind, Schedule};
 use standing::{History, State};
 
 /// Real servers take 0.2 s for an answer of 24 tokens; at this scale a minute shows tens of thousands.
@@ -106,7 +108,7 @@ pub enum Error {
 
 /// Carries out `plan`. It takes its seconds and, at the end, as long as the last answers do.
 pub async fn run(plan: &Plan, show: &mut dyn FnMut(Event<'_>)) -> Result<Outcome, Error> {
-    let stage = Stage::set(&impatient(&plan.config), SCALE)?;
+    let stage = Stage::set(&adapted(&plan.config), SCALE)?;
     let schedule = Schedule::draw(
         plan.seed,
         plan.seconds,
@@ -114,12 +116,23 @@ pub async fn run(plan: &Plan, show: &mut dyn FnMut(Event<'_>)) -> Result<Outcome
         &plan.kinds,
         plan.host == Host::Embedded,
     );
-    if schedule.faults.is_empty() {
+    if schedule.faults.is_empty() && schedule.attacks.is_empty() {
         let file = plan.config.file().display().to_string();
         return Err(Error::NothingToSpare(file));
     }
-    let lines = report::lines(&schedule, &stage.cast);
+    let lines = words::lines(&schedule, &stage.cast);
     show(Event::Schedule(&lines));
+    for endpoint in stage.fleet.endpoints() {
+        for order in [
+            Order::Poison {
+                status: 500,
+                in_stream: false,
+            },
+            Order::LimitTenant { retry_after: 60.0 },
+        ] {
+            endpoint.order(order).map_err(front::Error::Fleet)?;
+        }
+    }
     let traps = Arc::default();
     let front = open(plan.host, &stage, &traps).await?;
     let record = Run::new(&stage, &front, &schedule)
@@ -131,10 +144,15 @@ pub async fn run(plan: &Plan, show: &mut dyn FnMut(Event<'_>)) -> Result<Outcome
     Ok(Outcome { report, svg })
 }
 
-/// The configuration with a bound on how long an answer may take to begin, for routes without one: simulated
-/// answers take a tenth of a second, and an endpoint that hangs is to be left before its callers give up.
-fn impatient(config: &Config) -> Config {
+/// The configuration with a bound on how long an answer may take to begin, for routes without one:
+/// simulated answers take a tenth of a second, and an endpoint that hangs is to be left before its
+/// callers give up. Where it identifies no caller, a header tells the tenants apart.
+fn adapted(config: &Config) -> Config {
     let mut document = config.document();
+    if let Some(document) = document.as_object_mut() {
+        let identity = || json!({"tenant_header": TENANT_HEADER});
+        document.entry("identity").or_insert_with(identity);
+    }
     let routes = document.get_mut("routes").and_then(Value::as_array_mut);
     for route in routes
         .into_iter()
@@ -196,6 +214,7 @@ struct Run<'a> {
     began: Instant,
     acts: Vec<(Duration, Act)>,
     trials: Vec<Trial>,
+    attacks: Vec<Attack>,
     incidents: Vec<(Duration, Incident)>,
     histories: Vec<History>,
 }
@@ -214,6 +233,7 @@ impl<'a> Run<'a> {
             began: Instant::now(),
             acts: schedule.acts(),
             trials: trials.collect(),
+            attacks: schedule.attacks.clone(),
             incidents: Vec::new(),
             histories: vec![History::default(); stage.cast.len()],
         }
@@ -235,7 +255,7 @@ impl<'a> Run<'a> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while self.began.elapsed() < time {
             while let Some((_, act)) = acts.next_if(|(at, _)| *at <= self.began.elapsed()) {
-                self.act(act, show)?;
+                self.act(act, &load, show)?;
             }
             let began = self.began;
             let now = || began.elapsed();
@@ -249,11 +269,13 @@ impl<'a> Run<'a> {
             });
             ticks.tick().await;
         }
-        let samples = load.stop().await;
+        let (samples, hostile) = load.stop().await;
         let missing = gauges.iter().zip(&self.histories);
         let missing = missing.filter(|(_, history)| history.changes.is_empty());
         Ok(Record {
             samples,
+            hostile,
+            attacks: self.attacks,
             trials: self.trials,
             incidents: self.incidents,
             missing_gauge: missing.map(|(name, _)| name.clone()).next(),
@@ -270,7 +292,12 @@ impl<'a> Run<'a> {
     }
 
     /// Does what is to be done, and takes down when that really was.
-    fn act(&mut self, act: Act, show: &mut dyn FnMut(Event<'_>)) -> Result<(), front::Error> {
+    fn act(
+        &mut self,
+        act: Act,
+        load: &Load,
+        show: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), front::Error> {
         let did = match act {
             Act::Strike(number, order) => {
                 self.order(number, order)?;
@@ -283,6 +310,18 @@ impl<'a> Run<'a> {
                 self.trials[number].until = self.began.elapsed();
                 format!("{}: healed", self.name(number))
             }
+            Act::Attack(number) => {
+                let attack = &mut self.attacks[number];
+                load.attack(attack.kind, true);
+                attack.from = self.began.elapsed();
+                format!("attack: {}", attack.kind.name())
+            }
+            Act::Cease(number) => {
+                let attack = &mut self.attacks[number];
+                load.attack(attack.kind, false);
+                attack.until = self.began.elapsed();
+                format!("attack: {} ends", attack.kind.name())
+            }
             Act::Incident(incident) => {
                 if let Front::Embedded(gateway) = self.front {
                     match incident {
@@ -293,7 +332,7 @@ impl<'a> Run<'a> {
                     }
                     self.incidents.push((self.began.elapsed(), incident));
                 }
-                report::incident(incident)
+                words::incident(incident)
             }
         };
         show(Event::Did(self.began.elapsed(), &did));

@@ -15,7 +15,7 @@
 use std::time::Duration;
 
 use super::load::Sample;
-use super::schedule::{Incident, Kind};
+use super::schedule::{Attack, Incident, Kind};
 use super::standing::{History, State};
 
 /// What an endpoint that is out may still get without blame.
@@ -26,8 +26,12 @@ const BLUR: Duration = Duration::from_millis(100);
 /// All that was seen in one run.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
-    /// Every request.
+    /// Every request of the innocent tenant.
     pub samples: Vec<Sample>,
+    /// Every request of an attack.
+    pub hostile: Vec<(Kind, Sample)>,
+    /// Every attack, as it was carried out.
+    pub attacks: Vec<Attack>,
     /// Every fault.
     pub trials: Vec<Trial>,
     /// What happened to the gateway.

@@ -1,21 +1,21 @@
 //! The figures of a run, for people and for programs.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::load::Sample;
 use super::reckon::{self, Record, Verdict};
-use super::schedule::{Incident, Kind, Schedule};
+use super::schedule::{Attack, Kind};
 use crate::front::Host;
 use crate::stage::Role;
 
 /// The least share of requests that has to be answered.
 pub const AVAILABILITY: f64 = 0.9995;
 
-/// What came of a run. Figures that need the balancer's gauges are none where these are missing.
+/// What came of a run. Figures that need the balancer's gauges are none where these are missing;
+/// requests are the innocent tenant's where nothing else is said.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// How many were sent.
@@ -54,6 +54,8 @@ pub struct Report {
     pub schedule: Vec<String>,
     /// How each fault was dealt with.
     pub faults: Vec<FaultReport>,
+    /// What each attack sent, and what the innocent noticed.
+    pub attacks: Vec<AttackReport>,
     /// VMs that trapped, and why; on Envoy nobody tells.
     pub traps: Vec<String>,
 }
@@ -83,8 +85,28 @@ pub struct FaultReport {
     pub failed_meanwhile: u64,
 }
 
+/// One attack.
+#[derive(Clone, Debug, Serialize)]
+pub struct AttackReport {
+    /// What was sent.
+    pub kind: Kind,
+    /// When, since the run began.
+    pub from_ms: u64,
+    /// When it ended.
+    pub until_ms: u64,
+    /// Requests that it sent.
+    pub requests: u64,
+    /// What became of them, by cause; the rest was answered well.
+    pub failed_by_cause: BTreeMap<String, u64>,
+    /// Requests of the innocent that ended between its beginning and a second after its end.
+    pub innocent_requests: u64,
+    /// Those of them that failed.
+    pub innocent_failed: u64,
+}
+
 impl Report {
-    /// The figures of `record`, the run of `seed` on `host` over `cast`; `schedule` as [`lines`] has it.
+    /// The figures of `record`, the run of `seed` on `host` over `cast`; `schedule` as
+    /// [`super::words::lines`] has it.
     pub fn of(
         host: Host,
         seed: u64,
@@ -110,10 +132,8 @@ impl Report {
             .iter()
             .zip(&verdicts)
             .map(|(trial, verdict)| {
-                let window = trial.from..trial.until + Duration::from_secs(1);
-                let meanwhile = |sample: &&Sample| window.contains(&sample.ended);
                 let (requests_meanwhile, failed_meanwhile) =
-                    count(record.samples.iter().filter(meanwhile));
+                    count(meanwhile(&record.samples, trial.from, trial.until));
                 FaultReport {
                     endpoint: cast[trial.endpoint].name.clone(),
                     kind: trial.kind,
@@ -129,10 +149,6 @@ impl Report {
             })
             .collect();
         let (requests, failed) = count(record.samples.iter());
-        let mut failed_by_cause = BTreeMap::new();
-        for cause in record.samples.iter().filter_map(|one| one.failed.as_ref()) {
-            *failed_by_cause.entry(cause.clone()).or_default() += 1;
-        }
         let availability = if requests == 0 {
             0.0
         } else {
@@ -151,7 +167,7 @@ impl Report {
             requests,
             failed,
             availability,
-            failed_by_cause,
+            failed_by_cause: causes(record.samples.iter()),
             detect_ms_p99: p99(|verdict| verdict.detect),
             recover_ms_p99: p99(|verdict| verdict.recover),
             failed_after_trip,
@@ -173,38 +189,50 @@ impl Report {
             latency_ms_p99,
             schedule,
             faults,
+            attacks: attacks(record),
             traps,
         }
     }
 }
 
-/// A schedule in words, a line each, in order of time.
-pub fn lines(schedule: &Schedule, cast: &[Role]) -> Vec<String> {
-    let faults = schedule.faults.iter().map(|fault| {
-        let line = format!(
-            "{:5.1} s to {:5.1} s  {:12} {}",
-            fault.from.as_secs_f64(),
-            fault.until.as_secs_f64(),
-            cast[fault.endpoint].name,
-            fault.kind.name()
-        );
-        (fault.from, line)
-    });
-    let incidents = schedule.incidents.iter().map(|(at, what)| {
-        let line = format!("{:5.1} s             {}", at.as_secs_f64(), incident(*what));
-        (*at, line)
-    });
-    let mut lines: Vec<_> = faults.chain(incidents).collect();
-    lines.sort();
-    lines.into_iter().map(|(_, line)| line).collect()
+fn attacks(record: &Record) -> Vec<AttackReport> {
+    let of = |attack: &Attack| {
+        let own: Vec<Sample> = record
+            .hostile
+            .iter()
+            .filter(|(kind, _)| *kind == attack.kind)
+            .map(|(_, sample)| sample.clone())
+            .collect();
+        let own: Vec<&Sample> = meanwhile(&own, attack.from, attack.until).collect();
+        let (innocent_requests, innocent_failed) =
+            count(meanwhile(&record.samples, attack.from, attack.until));
+        AttackReport {
+            kind: attack.kind,
+            from_ms: millis(attack.from),
+            until_ms: millis(attack.until),
+            requests: own.len() as u64,
+            failed_by_cause: causes(own.into_iter()),
+            innocent_requests,
+            innocent_failed,
+        }
+    };
+    record.attacks.iter().map(of).collect()
 }
 
-/// An incident in words.
-pub fn incident(incident: Incident) -> String {
-    match incident {
-        Incident::Trap => "a worker's VM traps".to_owned(),
-        Incident::Step(hours) => format!("the wall clock steps by {hours:+} h"),
+/// The samples that ended from `from` to a second after `until`.
+fn meanwhile(samples: &[Sample], from: Duration, until: Duration) -> impl Iterator<Item = &Sample> {
+    let window = from..until + Duration::from_secs(1);
+    samples
+        .iter()
+        .filter(move |sample| window.contains(&sample.ended))
+}
+
+fn causes<'a>(samples: impl Iterator<Item = &'a Sample>) -> BTreeMap<String, u64> {
+    let mut causes = BTreeMap::new();
+    for cause in samples.filter_map(|one| one.failed.as_ref()) {
+        *causes.entry(cause.clone()).or_default() += 1;
     }
+    causes
 }
 
 fn count<'a>(samples: impl Iterator<Item = &'a Sample>) -> (u64, u64) {
@@ -225,77 +253,6 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let or_none = |value: Option<u64>| value.map_or("-".to_owned(), |value| value.to_string());
-        writeln!(
-            f,
-            "{:12} {:7} {:>8} {:>8} {:>10} {:>11} {:>10} {:>16}",
-            "endpoint",
-            "fault",
-            "from s",
-            "to s",
-            "detect ms",
-            "recover ms",
-            "after trip",
-            "failed meanwhile"
-        )?;
-        for fault in &self.faults {
-            writeln!(
-                f,
-                "{:12} {:7} {:8.1} {:8.1} {:>10} {:>11} {:>10} {:>16}",
-                fault.endpoint,
-                fault.kind.name(),
-                fault.from_ms as f64 / 1e3,
-                fault.until_ms as f64 / 1e3,
-                or_none(fault.detect_ms),
-                or_none(fault.recover_ms),
-                or_none(fault.failed_after_trip),
-                fault.failed_meanwhile
-            )?;
-        }
-        writeln!(f)?;
-        for trap in &self.traps {
-            writeln!(f, "a VM trapped: it {trap}")?;
-        }
-        writeln!(
-            f,
-            "requests          {} ({} failed)",
-            self.requests, self.failed
-        )?;
-        for (cause, count) in &self.failed_by_cause {
-            writeln!(f, "                  {count} x {cause}")?;
-        }
-        writeln!(
-            f,
-            "availability      {:.5} (wanted: {AVAILABILITY})",
-            self.availability
-        )?;
-        writeln!(
-            f,
-            "latency           {} ms in the middle, {} ms at p99",
-            self.latency_ms_p50, self.latency_ms_p99
-        )?;
-        writeln!(
-            f,
-            "detect, p99       {} ms ({} not detected)",
-            or_none(self.detect_ms_p99),
-            or_none(self.undetected)
-        )?;
-        writeln!(
-            f,
-            "recover, p99      {} ms ({} not back at the end)",
-            or_none(self.recover_ms_p99),
-            or_none(self.unrecovered)
-        )?;
-        write!(
-            f,
-            "failed after trip {} (wanted: 0)",
-            or_none(self.failed_after_trip)
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use State::{Admitting, Ramping, Tripped};
@@ -311,12 +268,27 @@ mod tests {
             took: Duration::from_millis(number % 100),
             failed: (number < failed).then(|| "truncated".to_owned()),
         };
+        let refused = |millis: u64| Sample {
+            ended: Duration::from_millis(millis),
+            took: Duration::from_millis(1),
+            failed: Some("500".to_owned()),
+        };
         let mut history = History::default();
         for (at, state) in [(0, Admitting), (5_400, Tripped), (35_400, Ramping)] {
             history.note(Duration::from_millis(at), state);
         }
         let record = Record {
             samples: (0..20_000).map(sample).collect(),
+            hostile: vec![
+                (Kind::Poison, refused(10_500)),
+                (Kind::Poison, refused(50_000)),
+                (Kind::Tenant429, refused(11_000)),
+            ],
+            attacks: vec![Attack {
+                kind: Kind::Poison,
+                from: Duration::from_secs(10),
+                until: Duration::from_secs(20),
+            }],
             trials: vec![Trial {
                 endpoint: 0,
                 kind: Kind::Kill,
@@ -360,6 +332,17 @@ mod tests {
         );
         assert_eq!((good.latency_ms_p50, good.latency_ms_p99), (50, 99));
         assert!(!report(11, &[], None).held);
+    }
+
+    #[test]
+    fn requests_of_an_attack_are_told_apart_and_spoil_no_run() {
+        let attacked = report(10, &[], None);
+        assert_eq!((attacked.requests, attacked.held), (20_000, true));
+        let attack = &attacked.attacks[0];
+        assert_eq!((attack.requests, attack.failed_by_cause["500"]), (1, 1));
+        // One every 3 ms, from 10 s up to 21 s.
+        assert_eq!(attack.innocent_requests, 3_666);
+        assert_eq!(attack.innocent_failed, 0);
     }
 
     #[test]

@@ -8,11 +8,13 @@
 //! be out when such a run ends.
 //!
 //! Kinds are dealt like cards rather than drawn one by one: no kind comes again before all have come.
+//!
+//! Attacks are no faults of an endpoint: all servers are well and one tenant sends what none of
+//! them answers. Each kind of attack comes once in a wave, whatever else happens then.
 
 use std::time::Duration;
 
-use serde::Serialize;
-
+pub use super::kind::Kind;
 use crate::fleet::Order;
 use crate::host::rng::Rng;
 
@@ -24,26 +26,6 @@ const LEAD: u64 = 3_000;
 const CLEAR: u64 = 33_000;
 /// From one change of a flapping endpoint to the next.
 const FLAP: Duration = Duration::from_millis(1_500);
-/// How much slower a slow endpoint is.
-const SLOW: f64 = 20.0;
-
-/// What can happen to an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Its connections are reset, and new ones refused
-    Kill,
-    /// It takes 20 times as long
-    Slow,
-    /// It accepts requests and never answers
-    Hang,
-    /// It reads each request and resets its connection
-    Reset,
-    /// It answers each request with 500
-    Errors,
-    /// It dies and comes back every 1.5 s
-    Flap,
-}
 
 /// One endpoint's bad time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +37,17 @@ pub struct Fault {
     /// Since the run began.
     pub from: Duration,
     /// When it is healed.
+    pub until: Duration,
+}
+
+/// A tenant's bad behaviour, which no endpoint can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attack {
+    /// What is sent.
+    pub kind: Kind,
+    /// Since the run began.
+    pub from: Duration,
+    /// When it ends.
     pub until: Duration,
 }
 
@@ -72,6 +65,8 @@ pub enum Incident {
 pub struct Schedule {
     /// In order of their beginning.
     pub faults: Vec<Fault>,
+    /// In order of their beginning.
+    pub attacks: Vec<Attack>,
     /// In order of time.
     pub incidents: Vec<(Duration, Incident)>,
 }
@@ -85,65 +80,12 @@ pub enum Act {
     Continue(usize, Order),
     /// It ends with this one.
     Heal(usize, Order),
+    /// The attack of this number begins.
+    Attack(usize),
+    /// It ends.
+    Cease(usize),
     /// Something happens to the gateway.
     Incident(Incident),
-}
-
-impl Kind {
-    /// All of them.
-    pub const ALL: [Kind; 6] = [
-        Kind::Kill,
-        Kind::Slow,
-        Kind::Hang,
-        Kind::Reset,
-        Kind::Errors,
-        Kind::Flap,
-    ];
-
-    /// Its name, as reports have it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Kill => "kill",
-            Kind::Slow => "slow",
-            Kind::Hang => "hang",
-            Kind::Reset => "reset",
-            Kind::Errors => "errors",
-            Kind::Flap => "flap",
-        }
-    }
-
-    /// Whether health has to see it. A slow endpoint answers, and is left to the balance.
-    pub fn must_be_detected(self) -> bool {
-        self != Kind::Slow
-    }
-
-    /// The shortest and the longest of its kind in milliseconds. A hang is noticed after a timeout only.
-    fn lengths(self) -> (u64, u64) {
-        match self {
-            Kind::Hang => (12_000, 15_000),
-            _ => (6_000, 9_000),
-        }
-    }
-
-    fn strike(self) -> Order {
-        match self {
-            Kind::Kill | Kind::Flap => Order::Kill,
-            Kind::Slow => Order::Slow { factor: SLOW },
-            Kind::Hang => Order::Hang,
-            Kind::Reset => Order::Reset,
-            Kind::Errors => Order::Fail {
-                status: 500,
-                ratio: 1.0,
-            },
-        }
-    }
-
-    fn heal(self) -> Order {
-        match self {
-            Kind::Kill | Kind::Flap => Order::Revive,
-            _ => Order::Behave,
-        }
-    }
 }
 
 impl Schedule {
@@ -159,11 +101,15 @@ impl Schedule {
         let mut rng = Rng::new(seed);
         // Dice of their own, so that a seed means the same faults on either host.
         let mut dice = Rng::new(!seed);
-        let mut deck = Deck::new(kinds);
+        let mut attackers = Rng::new(seed.rotate_left(32));
+        let (attacks, faults): (Vec<Kind>, Vec<Kind>) =
+            kinds.iter().partition(|kind| kind.is_attack());
+        let mut deck = Deck::new(&faults);
         let waves = (seconds * 1_000 / WAVE).max(1);
         let span = seconds * 1_000 / waves;
         let mut schedule = Schedule {
             faults: Vec::new(),
+            attacks: Vec::new(),
             incidents: Vec::new(),
         };
         for wave in 0..waves {
@@ -184,6 +130,15 @@ impl Schedule {
                     until: Duration::from_millis(begin + short(from + length)),
                 });
             }
+            for &kind in &attacks {
+                let length = between(&mut attackers, 12_000, 15_000);
+                let from = between(&mut attackers, LEAD, WAVE - CLEAR - length);
+                schedule.attacks.push(Attack {
+                    kind,
+                    from: Duration::from_millis(begin + short(from)),
+                    until: Duration::from_millis(begin + short(from + length)),
+                });
+            }
             if incidents {
                 let sign = if dice.chance(0.5) { 1 } else { -1 };
                 for (incident, least, most) in [
@@ -199,6 +154,7 @@ impl Schedule {
             }
         }
         schedule.faults.sort_by_key(|fault| fault.from);
+        schedule.attacks.sort_by_key(|attack| attack.from);
         schedule.incidents.sort_by_key(|(at, _)| *at);
         schedule
     }
@@ -220,6 +176,10 @@ impl Schedule {
                 }
             }
             acts.push((fault.until, Act::Heal(number, fault.kind.heal())));
+        }
+        for (number, attack) in self.attacks.iter().enumerate() {
+            acts.push((attack.from, Act::Attack(number)));
+            acts.push((attack.until, Act::Cease(number)));
         }
         let incidents = self.incidents.iter();
         acts.extend(incidents.map(|(at, incident)| (*at, Act::Incident(*incident))));
@@ -304,7 +264,7 @@ mod tests {
                 kinds.collect::<BTreeSet<_>>().len()
             };
             assert!(kinds(60) >= 4, "seed {seed}");
-            assert_eq!(kinds(600), 6, "seed {seed}");
+            assert_eq!(kinds(600), 8, "seed {seed}");
         }
     }
 
@@ -383,6 +343,26 @@ mod tests {
         let elsewhere = Schedule::draw(3, 180, &pools(), &Kind::ALL, false);
         assert!(elsewhere.incidents.is_empty());
         assert_eq!(elsewhere.faults, draw(3, 180).faults);
+    }
+
+    #[test]
+    fn each_attack_comes_once_in_a_wave_and_ends_half_a_minute_before_it_does() {
+        for seed in 0..100 {
+            let attacks = draw(seed, 120).attacks;
+            assert_eq!(attacks.len(), 4);
+            for kind in [Kind::Poison, Kind::Tenant429] {
+                let of = attacks.iter().filter(|attack| attack.kind == kind);
+                let [first, second] = of.collect::<Vec<_>>()[..] else {
+                    panic!("seed {seed}: {attacks:?}");
+                };
+                assert!(first.until <= 30 * SECOND && second.from >= 60 * SECOND);
+                assert!(first.until - first.from >= 12 * SECOND);
+            }
+        }
+        let without = Schedule::draw(7, 120, &pools(), &[Kind::Kill], false);
+        assert!(without.attacks.is_empty());
+        let alone = Schedule::draw(7, 60, &pools(), &[Kind::Poison], false);
+        assert_eq!((alone.faults.len(), alone.attacks.len()), (0, 1));
     }
 
     #[test]

@@ -6,8 +6,10 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::reckon::Record;
-use super::report::{self, Report};
+use super::report::Report;
+use super::schedule::Kind;
 use super::standing::State;
+use super::words;
 use crate::stage::Role;
 
 const WIDTH: f64 = 1200.0;
@@ -21,10 +23,12 @@ const STRIP_HEIGHT: f64 = 90.0;
 const LANES_TOP: f64 = 178.0;
 const LANE: f64 = 46.0;
 const UNKNOWN: &str = "#e3e3e3";
+const ATTACK: &str = "#9d4edd";
 
 /// The picture of `record`, the run that `report` tells of.
 pub fn draw(record: &Record, cast: &[Role], report: &Report) -> String {
-    let lanes_end = LANES_TOP + LANE * cast.len() as f64;
+    let attacked = usize::from(!record.attacks.is_empty());
+    let lanes_end = LANES_TOP + LANE * (cast.len() + attacked) as f64;
     let height = lanes_end + 76.0;
     let mut picture = Picture {
         text: String::new(),
@@ -41,6 +45,7 @@ pub fn draw(record: &Record, cast: &[Role], report: &Report) -> String {
     for (number, role) in cast.iter().enumerate() {
         picture.lane(number, &role.name, record);
     }
+    picture.attacks(cast.len(), record);
     picture.axis(lanes_end);
     picture.incidents(record, lanes_end);
     picture.legend(lanes_end + 56.0);
@@ -125,18 +130,33 @@ impl Picture {
         }
         let trials = record.trials.iter().filter(|one| one.endpoint == number);
         for trial in trials {
-            let (x, width) = (self.x(trial.from), self.x(trial.until) - self.x(trial.from));
-            self.rect(
-                (x, top + 4.0),
-                (width, 16.0),
-                "fill=\"#3d405b\" stroke=\"#3d405b\"",
-            );
-            let name = trial.kind.name();
-            if width > 10.0 + 7.0 * name.len() as f64 {
-                self.write(x + 4.0, top + 16.0, "fill=\"#fff\"", name);
-            } else {
-                self.write(x + width + 3.0, top + 16.0, "", name);
-            }
+            self.block((trial.from, trial.until), top + 4.0, trial.kind, "#3d405b");
+        }
+    }
+
+    /// One more lane: what hostile tenants did.
+    fn attacks(&mut self, number: usize, record: &Record) {
+        let top = LANES_TOP + LANE * number as f64;
+        for (number, attack) in record.attacks.iter().enumerate() {
+            // Two rows, as attacks may be at the same time.
+            let y = top + 4.0 + 18.0 * (number % 2) as f64;
+            self.block((attack.from, attack.until), y, attack.kind, ATTACK);
+        }
+        if !record.attacks.is_empty() {
+            self.write(LEFT - 8.0, top + 34.0, "text-anchor=\"end\"", "attacks");
+        }
+    }
+
+    /// Something that went on for a while, with its name in it or beside it.
+    fn block(&mut self, (from, until): (Duration, Duration), y: f64, kind: Kind, colour: &str) {
+        let (x, width) = (self.x(from), self.x(until) - self.x(from));
+        let fill = format!("fill=\"{colour}\" stroke=\"{colour}\"");
+        self.rect((x, y), (width, 16.0), &fill);
+        let name = kind.name();
+        if width > 10.0 + 7.0 * name.len() as f64 {
+            self.write(x + 4.0, y + 12.0, "fill=\"#fff\"", name);
+        } else {
+            self.write(x + width + 3.0, y + 12.0, "", name);
         }
     }
 
@@ -168,7 +188,7 @@ impl Picture {
             let style = format!("text-anchor=\"{anchor}\" fill=\"#7b2cbf\" font-size=\"11\"");
             // Two rows, as neighbours may be close.
             let y = LANES_TOP - 3.0 - 11.0 * (number % 2) as f64;
-            self.write(x, y, &style, &report::incident(*incident));
+            self.write(x, y, &style, &words::incident(*incident));
         }
     }
 
@@ -178,6 +198,7 @@ impl Picture {
         let others = [
             (UNKNOWN, "no gauge"),
             ("#3d405b", "fault"),
+            (ATTACK, "attack"),
             ("#b8c4ce", "requests/s"),
             ("#d00000", "failed"),
         ];
@@ -226,7 +247,7 @@ fn colour(state: State) -> &'static str {
 mod tests {
     use super::super::load::Sample;
     use super::super::reckon::Trial;
-    use super::super::schedule::{Incident, Kind};
+    use super::super::schedule::{Attack, Incident};
     use super::super::standing::History;
     use super::*;
     use crate::front::Host;
@@ -248,6 +269,12 @@ mod tests {
                 kind: Kind::Hang,
                 from: Duration::from_secs(5),
                 until: Duration::from_secs(17),
+            }],
+            hostile: Vec::new(),
+            attacks: vec![Attack {
+                kind: Kind::Tenant429,
+                from: Duration::from_secs(8),
+                until: Duration::from_secs(20),
             }],
             incidents: vec![(Duration::from_secs(59), Incident::Step(-1))],
             histories: vec![history],
@@ -313,6 +340,7 @@ mod tests {
         for what in [
             "seed 7: availability 0.99833, 1 of 600",
             ">hang<",
+            ">tenant_429<",
             ">small-1<",
             "the wall clock steps by -1 h",
         ] {

@@ -15,11 +15,17 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Break endpoints under load, on a schedule, and measure what callers notice.
 ///
-/// A simulated model server for each endpoint of the configuration, a proxy before them, and 24 callers that
-/// always have one request each in the air: chats to every pool, short and long, whole and streamed. Meanwhile
-/// a schedule that follows from --seed kills, slows, hangs, resets, fails and flaps endpoints and heals them; at
-/// least a third of each pool, one endpoint at the least, is always left alone. On the embedded gateway it also
-/// ends a worker's VM by a trap and steps the wall clock by an hour, forth and back.
+/// A simulated model server for each endpoint of the configuration, a proxy before them, and 24
+/// callers that always have one request each in the air: chats to every pool, short and long, whole
+/// and streamed. Meanwhile a schedule that follows from --seed kills, slows, hangs, resets, fails,
+/// flaps and overloads endpoints or lets their streams open with an error, and heals them; at least
+/// a third of each pool, one endpoint at the least, is always left alone. On the embedded gateway
+/// it also ends a worker's VM by a trap and steps the wall clock by an hour, forth and back.
+///
+/// In each wave hostile tenants attack, too: poison is requests that every server answers 500,
+/// tenant_429 a tenant that every server answers 429. What they get is reported apart; availability
+/// is that of the innocent tenant. A configuration without `identity` gets a header that tells the
+/// tenants apart.
 ///
 /// A request has failed unless a complete answer of 200 came within 15 s. Detection is the time from a fault's
 /// order until the balancer's gauge junheng.endpoint.POOL.IP:PORT.state shows it, recovery the time from
@@ -56,7 +62,7 @@ pub struct Args {
     /// Where the timeline is drawn; target/chaos.svg without it
     #[arg(long, value_name = "PATH")]
     svg: Option<PathBuf>,
-    /// Only these kinds of fault, separated by commas
+    /// Only these kinds of fault and attack, separated by commas
     #[arg(long, value_name = "KINDS", value_enum, value_delimiter = ',')]
     only: Vec<Kind>,
 }

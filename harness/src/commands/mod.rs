@@ -5,6 +5,7 @@ mod chaos;
 mod check;
 mod cost;
 mod demo;
+mod overload;
 mod up;
 
 use std::io;
@@ -28,6 +29,7 @@ enum Command {
     Build(build::Args),
     Cost(cost::Args),
     Chaos(chaos::Args),
+    Overload(overload::Args),
 }
 
 /// Runs what the command line asks for; `up` when it asks for nothing.
@@ -42,6 +44,7 @@ pub fn run() -> ExitCode {
         Command::Build(args) => build::run(args),
         Command::Cost(args) => cost::run(args),
         Command::Chaos(args) => chaos::run(args),
+        Command::Overload(args) => overload::run(args),
     };
     outcome.unwrap_or_else(|error| match error.downcast_ref::<io::Error>() {
         // Whoever read the output has enough, as `head` does.

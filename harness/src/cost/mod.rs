@@ -18,7 +18,7 @@ mod cpu;
 mod hostcalls;
 mod load;
 mod report;
-mod variant;
+pub(crate) mod variant;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -128,7 +128,7 @@ fn placement(body_bytes: usize, backends: &[SocketAddr]) -> String {
 }
 
 /// Changes the plugin configuration.
-pub(super) fn configure(
+pub(crate) fn configure(
     bootstrap: &mut Bootstrap,
     change: impl Fn(&mut Map<String, Value>),
 ) -> Result<()> {
@@ -188,7 +188,7 @@ fn same_protocol_everywhere(document: &mut Value) -> Result<()> {
     Ok(())
 }
 
-fn route_to(document: &mut Value, cluster: &str) -> Result<()> {
+pub(crate) fn route_to(document: &mut Value, cluster: &str) -> Result<()> {
     let route = document
         .pointer_mut(ROUTE)
         .and_then(Value::as_object_mut)
@@ -213,7 +213,7 @@ fn clusters(document: &mut Value) -> Result<&mut Vec<Value>> {
 }
 
 /// Junheng's is the first of the filters.
-fn replace_filter(document: &mut Value, by: Option<Value>) -> Result<()> {
+pub(crate) fn replace_filter(document: &mut Value, by: Option<Value>) -> Result<()> {
     let filters = document
         .pointer_mut(HTTP_FILTERS)
         .and_then(Value::as_array_mut)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::conduct::Order;
+use super::order::Order;
 use super::response::{self, AnyBody, plain};
 use super::server::Server;
 

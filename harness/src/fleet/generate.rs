@@ -4,69 +4,108 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame};
 use tokio::time::{Instant, Sleep};
 
 use super::answer::Reply;
+use super::conduct::{Failure, Service};
 use super::meters::Finished;
+use super::order::Opening;
 use super::response::AnyBody;
 use super::server::Server;
 use super::slots::Slot;
 use super::stats::Received;
 
-/// Takes a slot and the time the model would take, `slow` times longer; streams go on taking it while
-/// they are read.
-pub async fn generate(mut visit: Visit, reply: Reply, slow: f64) -> Response<AnyBody> {
+const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
+
+/// Takes a slot and the time the model would take, as long as `service` orders; streams go on
+/// taking it while they are read. Errors with the ordered refusal where no slot is left.
+pub async fn generate(
+    mut visit: Visit,
+    reply: Reply,
+    service: Service,
+) -> Result<Response<AnyBody>, Failure> {
     let server = Arc::clone(&visit.server);
-    let slot = server
-        .slots
-        .take(u64::from(reply.input_tokens()) + u64::from(reply.output_tokens()))
-        .await;
+    let tokens = u64::from(reply.input_tokens()) + u64::from(reply.output_tokens());
+    let slot = match service.shed {
+        None => server.slots.take(tokens).await,
+        Some((bound, refusal)) => server.slots.take_below(bound, tokens).ok_or(refusal)?,
+    };
     let speed = server.spec().speed;
-    let prefill = speed.prefill(reply.input_tokens(), slot.others());
-    let mut due = Instant::now() + server.scaled(prefill, slow);
-    wait_until(due).await;
-    visit.first_token = Some(Instant::now());
-    let streams = reply.streams();
-    let mut response = if streams {
-        Response::new(
-            Stream {
-                sleep: None,
-                due,
-                sent: 0,
-                queue: reply.opening().into(),
-                slow,
-                slot,
-                visit,
-                reply,
-                ended: false,
-            }
-            .boxed_unsync(),
-        )
-    } else {
-        for _ in 1..reply.output_tokens() {
-            due += server.scaled(speed.decode(slot.others()), slow);
+    let prefill = match service.think {
+        Some((millis, _)) => Duration::from_millis(millis),
+        None => speed.prefill(reply.input_tokens(), slot.others()),
+    };
+    let mut due = Instant::now() + server.scaled(prefill, service.slow);
+    let early = service.think.and_then(|(_, opening)| early(opening));
+    if reply.streams() {
+        if early.is_none() {
             wait_until(due).await;
         }
-        let body = reply.whole().to_string();
-        visit.bytes_out = body.len();
-        visit.finish(&reply);
-        Response::new(Full::from(body).boxed_unsync())
-    };
-    let kind = if streams {
-        "text/event-stream; charset=utf-8"
-    } else {
-        "application/json"
-    };
+        let stream = Stream {
+            sleep: early.as_ref().map(|_| sleep_until(due)),
+            due,
+            sent: 0,
+            queue: early.into_iter().flatten().collect(),
+            opened: false,
+            slow: service.slow,
+            slot,
+            visit,
+            reply,
+            ended: false,
+        };
+        return Ok(with_type(EVENT_STREAM, stream.boxed_unsync()));
+    }
+    wait_until(due).await;
+    visit.first_token = Some(Instant::now());
+    for _ in 1..reply.output_tokens() {
+        due += server.scaled(speed.decode(slot.others()), service.slow);
+        wait_until(due).await;
+    }
+    let body = reply.whole().to_string();
+    visit.bytes_out = body.len();
+    visit.finish(&reply);
+    Ok(with_type(
+        "application/json",
+        Full::from(body).boxed_unsync(),
+    ))
+}
+
+/// A stream of status 200 that holds an error and no token. `status` is what the error stands for.
+pub fn failed_stream(mut visit: Visit, reply: &Reply, status: StatusCode) -> Response<AnyBody> {
+    let body: Bytes = reply.failure(status).concat().into();
+    visit.bytes_out = body.len();
+    with_type(EVENT_STREAM, Full::from(body).boxed_unsync())
+}
+
+/// What leaves before the first token: `None` if the headers wait for it, too.
+fn early(opening: Opening) -> Option<Option<Bytes>> {
+    match opening {
+        Opening::Nothing => None,
+        Opening::Headers => Some(None),
+        Opening::Comment => Some(Some(Bytes::from_static(b": still thinking\n\n"))),
+        Opening::Ping => Some(Some(Bytes::from_static(
+            b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
+        ))),
+    }
+}
+
+fn with_type(kind: &'static str, body: AnyBody) -> Response<AnyBody> {
+    let mut response = Response::new(body);
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
+}
+
+fn sleep_until(due: Instant) -> Pin<Box<Sleep>> {
+    Box::pin(tokio::time::sleep_until(due))
 }
 
 /// Timers tick in milliseconds: a moment that has come costs none.
@@ -82,6 +121,8 @@ struct Stream {
     due: Instant,
     sent: u32,
     queue: std::collections::VecDeque<Bytes>,
+    /// Whether the events before the first token have been queued.
+    opened: bool,
     slow: f64,
     slot: Slot,
     visit: Visit,
@@ -110,14 +151,18 @@ impl Body for Stream {
                 ready!(sleep.as_mut().poll(cx));
                 this.sleep = None;
             }
-            if this.sent < this.reply.output_tokens() {
+            if !this.opened {
+                this.opened = true;
+                this.visit.first_token = Some(Instant::now());
+                this.queue.extend(this.reply.opening());
+            } else if this.sent < this.reply.output_tokens() {
                 this.queue.push_back(this.reply.token(this.sent));
                 this.sent += 1;
                 let server = &this.visit.server;
                 this.due +=
                     server.scaled(server.spec().speed.decode(this.slot.others()), this.slow);
                 if this.due > Instant::now() {
-                    this.sleep = Some(Box::pin(tokio::time::sleep_until(this.due)));
+                    this.sleep = Some(sleep_until(this.due));
                 }
             } else {
                 this.queue.extend(this.reply.closing());

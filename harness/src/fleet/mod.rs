@@ -2,8 +2,9 @@
 //!
 //! Each endpoint speaks the OpenAI and Anthropic APIs (JSON and SSE), `/health`, `/metrics` with
 //! vLLM's names and the ORCA header, at a speed that follows from prompt length, answer length and
-//! what else is running ([`Speed`]). It does what it is told at run time ([`Order`]): slow down,
-//! fail, hang, reset, die and come back on the same port.
+//! what else is running ([`Speed`]). It takes orders at run time ([`Order`]): slow down, fail,
+//! hang, reset, refuse what is beyond its slots, die and come back on the same port. A WebSocket on
+//! any path under `/v1/` is an echo.
 //!
 //! Simulated rather than mocked per test: a balancer is judged by what a queue does under load,
 //! and a stub that answers at once has no queue. Every endpoint lives on one thread of the calling
@@ -17,6 +18,7 @@ mod control;
 mod generate;
 mod meters;
 mod orca;
+mod order;
 mod response;
 mod serve;
 mod server;
@@ -25,6 +27,7 @@ mod socket;
 mod spec;
 mod speed;
 mod stats;
+mod websocket;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
@@ -34,8 +37,8 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 pub use caller::{Answer, CallError, Caller, json_request};
-pub use conduct::Order;
 pub use orca::Format as OrcaFormat;
+pub use order::{LIMITED_TENANT, Opening, Order, POISON, TENANT_HEADER};
 pub use spec::EndpointSpec;
 pub use speed::Speed;
 pub use stats::{Received, Stats};

@@ -4,33 +4,35 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HeaderName, HeaderValue};
+use super::answer::{self, Api, Reply, Served};
+use super::conduct::{Failure, Fate, Service, Traits};
+use super::control::control;
+use super::generate::{Visit, failed_stream, generate};
+use super::orca;
+use super::order::{LIMITED_TENANT, POISON, TENANT_HEADER};
+use super::response::{self, AnyBody, plain};
+use super::server::Server;
+use super::socket::Connection;
+use super::stats::Received;
+use super::websocket;
+use http::header::{CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tokio::sync::Notify;
 
-use super::answer::{self, Api, Reply, Served};
-use super::conduct::Fate;
-use super::control::control;
-use super::generate::{Visit, generate};
-use super::orca;
-use super::response::{self, AnyBody, plain};
-use super::server::Server;
-use super::stats::Received;
-
-/// Answers `request`; `reset` breaks its connection. A server that leaves says so with each answer.
+/// Answers a `request` that came by `connection`. A server that leaves closes the connection with
+/// each answer.
 pub async fn answer(
     server: Arc<Server>,
-    peer: SocketAddr,
-    reset: Arc<Notify>,
+    connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> Result<Response<AnyBody>, Infallible> {
     let keeps_alive = request.version() == Version::HTTP_11;
-    let mut response = respond_to(Arc::clone(&server), peer, reset, request).await;
-    if server.leaves() && keeps_alive {
+    let upgrade = request.headers().contains_key(UPGRADE);
+    let mut response = respond_to(Arc::clone(&server), &connection, request).await;
+    if server.leaves() && keeps_alive && !upgrade {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
@@ -40,10 +42,14 @@ pub async fn answer(
 
 async fn respond_to(
     server: Arc<Server>,
-    peer: SocketAddr,
-    reset: Arc<Notify>,
-    request: Request<Incoming>,
+    connection: &Connection,
+    mut request: Request<Incoming>,
 ) -> Response<AnyBody> {
+    if websocket::asked_for(&request) {
+        let upgrade = hyper::upgrade::on(&mut request);
+        let (head, _) = request.into_parts();
+        return session(server, connection, &head, upgrade).await;
+    }
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await else {
         // The client left in the middle of its body: nobody is there to read an answer.
@@ -55,19 +61,19 @@ async fn respond_to(
         (method, "/control") => control(&server, method, &body).await,
         (&Method::GET, "/health") => {
             server.seen().health_checked();
-            match hold_to(server.fate_of_health(), &reset).await {
-                Err(status) => plain(status, "as ordered"),
+            match hold_to(server.fate_of_health(), connection).await {
+                Err(failure) => plain(failure.status(), "as ordered"),
                 Ok(_) => plain(StatusCode::OK, ""),
             }
         }
         (&Method::GET, "/metrics") => {
             server.seen().probes += 1;
-            match hold_to(server.fate_of_metrics(), &reset).await {
-                Err(status) => plain(status, "as ordered"),
+            match hold_to(server.fate_of_metrics(), connection).await {
+                Err(failure) => plain(failure.status(), "as ordered"),
                 Ok(_) => plain(StatusCode::OK, &server.metrics_page()),
             }
         }
-        _ if path.starts_with("/v1/") => model(server, peer, &reset, &head, &body).await,
+        _ if path.starts_with("/v1/") => model(server, connection, &head, &body).await,
         _ => plain(
             StatusCode::NOT_FOUND,
             "there is /v1/…, /health, /metrics and /control",
@@ -78,58 +84,117 @@ async fn respond_to(
 /// Answers a request of the model's APIs.
 async fn model(
     server: Arc<Server>,
-    peer: SocketAddr,
-    reset: &Notify,
+    connection: &Connection,
     head: &http::request::Parts,
     body: &[u8],
 ) -> Response<AnyBody> {
-    let path = head.uri.path();
-    let received = receive(peer, head, body);
+    let received = receive(connection.peer, head, body);
     let served = Served {
         endpoint: server.spec().name.clone(),
         model: received.model.clone(),
         body_bytes: body.len(),
         body_sha256: received.body_sha256.clone(),
     };
+    let fate = server.fate(traits(&received, body));
     let mut visit = Visit::new(&server, received);
-    let api = Api::of(&head.method, path);
-    let mut response = match (hold_to(server.fate(), reset).await, api) {
-        (Err(status), api) => response::json(
-            status,
-            &answer::error(api, status, "failing, as ordered", None),
-        ),
-        (Ok(_), None) if head.method == Method::GET && path == "/v1/models" => {
+    let api = Api::of(&head.method, head.uri.path());
+    let mut response = match (hold_to(fate, connection).await, api) {
+        (Err(Ordered::ErrorInStream(failure)), Some(api)) => {
+            match Reply::to(api, body, server.spec(), served.clone()) {
+                Ok(reply) if reply.streams() => failed_stream(visit, &reply, failure.status()),
+                _ => failed(Some(api), failure),
+            }
+        }
+        (Err(ordered), api) => failed(api, ordered.failure()),
+        (Ok(_), None) if head.method == Method::GET && head.uri.path() == "/v1/models" => {
+            visit.failed = false;
             response::json(StatusCode::OK, &answer::models(server.spec()))
         }
         (Ok(_), None) => response::json(
             StatusCode::NOT_FOUND,
             &answer::error(None, StatusCode::NOT_FOUND, "Not Found", None),
         ),
-        (Ok(slow), Some(api)) => match Reply::to(api, body, server.spec(), served.clone()) {
+        (Ok(service), Some(api)) => match Reply::to(api, body, server.spec(), served.clone()) {
             Err(refusal) => response::json(refusal.status, &refusal.body(api)),
-            Ok(reply) => {
-                let mut response = generate(visit, reply, slow).await;
-                sign(&server, &mut response, &served);
-                return response;
-            }
+            Ok(reply) => match generate(visit, reply, service).await {
+                Ok(response) => response,
+                Err(refusal) => failed(Some(api), refusal),
+            },
         },
     };
-    visit.failed = response.status().as_u16() >= 400;
     sign(&server, &mut response, &served);
     response
 }
 
-/// Waits out, or acts on, a fate: how slow to be, or which status to fail with.
-async fn hold_to(fate: Fate, reset: &Notify) -> Result<f64, StatusCode> {
-    match fate {
-        Fate::Serve(slow) => Ok(slow),
-        Fate::Fail(status) => {
-            Err(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
+/// Opens a WebSocket session, which counts as one request.
+async fn session(
+    server: Arc<Server>,
+    connection: &Connection,
+    head: &http::request::Parts,
+    upgrade: hyper::upgrade::OnUpgrade,
+) -> Response<AnyBody> {
+    let received = receive(connection.peer, head, b"");
+    let fate = server.fate(traits(&received, b""));
+    let visit = Visit::new(&server, received);
+    match hold_to(fate, connection).await {
+        Err(ordered) => failed(None, ordered.failure()),
+        Ok(_) => {
+            connection.go_on_as(websocket::Session { upgrade, visit });
+            websocket::accept(head)
         }
+    }
+}
+
+fn traits(received: &Received, body: &[u8]) -> Traits {
+    let holds_poison = |part: &[u8]| part == POISON.as_bytes();
+    Traits {
+        poisoned: body.windows(POISON.len()).any(holds_poison),
+        limited: received.header(TENANT_HEADER) == Some(LIMITED_TENANT),
+    }
+}
+
+fn failed(api: Option<Api>, failure: Failure) -> Response<AnyBody> {
+    let status = failure.status();
+    let mut response = response::json(
+        status,
+        &answer::error(api, status, "failing, as ordered", None),
+    );
+    let after = failure.retry_after.map(|seconds| seconds.to_string());
+    if let Some(after) = after.and_then(|after| HeaderValue::from_str(&after).ok()) {
+        response.headers_mut().insert(RETRY_AFTER, after);
+    }
+    response
+}
+
+/// An error that an order demands.
+enum Ordered {
+    Fail(Failure),
+    /// As the first event of a stream, if the answer is one.
+    ErrorInStream(Failure),
+}
+
+impl Ordered {
+    fn failure(&self) -> Failure {
+        match self {
+            Ordered::Fail(failure) | Ordered::ErrorInStream(failure) => *failure,
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        self.failure().status()
+    }
+}
+
+/// Waits out, or acts on, a fate.
+async fn hold_to(fate: Fate, connection: &Connection) -> Result<Service, Ordered> {
+    match fate {
+        Fate::Serve(service) => Ok(service),
+        Fate::Fail(failure) => Err(Ordered::Fail(failure)),
+        Fate::ErrorInStream(status) => Err(Ordered::ErrorInStream(Failure::of(status))),
         // Both end with the connection, which drops this future.
         Fate::Hang => std::future::pending().await,
         Fate::Reset => {
-            reset.notify_one();
+            connection.reset.notify_one();
             std::future::pending().await
         }
     }

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::conduct::{Conduct, Fate, Order};
+use super::conduct::{Conduct, Fate, Traits};
 use super::meters::{self, Meters};
 use super::orca;
+use super::order::Order;
 use super::slots::Slots;
 use super::spec::EndpointSpec;
 use super::stats::Stats;
@@ -102,8 +103,8 @@ impl Server {
     }
 
     /// The fate of the next request.
-    pub fn fate(&self) -> Fate {
-        self.conduct().fate()
+    pub fn fate(&self, traits: Traits) -> Fate {
+        self.conduct().fate(traits)
     }
 
     /// The fate of a `GET /health`.
@@ -125,7 +126,7 @@ impl Server {
     pub fn report(&self) -> orca::Report {
         let busy = self.slots.running() as f64 / self.spec.speed.slots.max(1) as f64;
         orca::Report {
-            gpu: self.conduct().gpu.unwrap_or(busy),
+            gpu: self.conduct().gpu().unwrap_or(busy),
             kv_cache: (self.slots.kv_tokens() as f64 / self.spec.speed.kv_tokens.max(1) as f64)
                 .min(1.0),
             waiting: self.slots.waiting() as f64,

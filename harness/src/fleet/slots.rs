@@ -39,14 +39,16 @@ impl Slots {
             .await
             .expect("the semaphore is never closed");
         drop(waiting);
-        self.running.fetch_add(1, Relaxed);
-        self.kv_tokens.fetch_add(tokens, Relaxed);
-        Slot {
-            _permit: permit,
-            running: Arc::clone(&self.running),
-            kv_tokens: Arc::clone(&self.kv_tokens),
-            tokens,
+        self.slot(permit, tokens)
+    }
+
+    /// A slot as [`Slots::take`] gives it, if there is one and fewer than `bound` requests run.
+    pub fn take_below(&self, bound: usize, tokens: u64) -> Option<Slot> {
+        if self.running() >= bound {
+            return None;
         }
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
+        Some(self.slot(permit, tokens))
     }
 
     /// Requests that have a slot.
@@ -62,6 +64,17 @@ impl Slots {
     /// Tokens in the KV cache.
     pub fn kv_tokens(&self) -> u64 {
         self.kv_tokens.load(Relaxed)
+    }
+
+    fn slot(&self, permit: OwnedSemaphorePermit, tokens: u64) -> Slot {
+        self.running.fetch_add(1, Relaxed);
+        self.kv_tokens.fetch_add(tokens, Relaxed);
+        Slot {
+            _permit: permit,
+            running: Arc::clone(&self.running),
+            kv_tokens: Arc::clone(&self.kv_tokens),
+            tokens,
+        }
     }
 }
 

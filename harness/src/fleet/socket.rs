@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::service::service_fn;
@@ -14,10 +14,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::conduct::Order;
+use super::order::Order;
 use super::serve;
 use super::server::{Errand, Server};
 use super::spec::EndpointSpec;
+use super::websocket::Session;
 
 /// How far a listener's life has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,6 +140,27 @@ async fn accept(server: Arc<Server>, listener: TcpListener, phase: watch::Sender
     while connections.join_next().await.is_some() {}
 }
 
+/// One connection, as its requests see it.
+pub struct Connection {
+    /// The other end.
+    pub peer: SocketAddr,
+    /// Breaks it.
+    pub reset: Notify,
+    session: Mutex<Option<Session>>,
+}
+
+impl Connection {
+    /// Hands it to `session` once the response that is being written has left.
+    pub fn go_on_as(&self, session: Session) {
+        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
+    }
+
+    fn session(&self) -> Option<Session> {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        session.take()
+    }
+}
+
 /// Serves one connection, HTTP/1.1 or HTTP/2 with prior knowledge, until it ends or is to be reset.
 async fn connection(
     server: Arc<Server>,
@@ -152,12 +174,16 @@ async fn connection(
     let Ok(socket) = stream.as_fd().try_clone_to_owned() else {
         return;
     };
-    let reset = Arc::new(Notify::new());
+    let connection = Arc::new(Connection {
+        peer,
+        reset: Notify::new(),
+        session: Mutex::default(),
+    });
     let http = auto::Builder::new(TokioExecutor::new());
-    let serving = http.serve_connection(TokioIo::new(stream), {
-        let reset = Arc::clone(&reset);
+    let serving = http.serve_connection_with_upgrades(TokioIo::new(stream), {
+        let connection = Arc::clone(&connection);
         service_fn(move |request| {
-            serve::answer(Arc::clone(&server), peer, Arc::clone(&reset), request)
+            serve::answer(Arc::clone(&server), Arc::clone(&connection), request)
         })
     });
     let mut leaving = phase.clone();
@@ -172,13 +198,20 @@ async fn connection(
         tokio::select! {
             // How a client ended its connection is no concern of a server.
             _ = serving.as_mut() => break false,
-            () = reset.notified() => break true,
+            () = connection.reset.notified() => break true,
             _ = phase.wait_for(|phase| *phase == Phase::Killed) => break true,
             () = lingered.as_mut(), if lingers => {
                 lingers = false;
                 serving.as_mut().graceful_shutdown();
             }
         }
+    };
+    let to_reset = match connection.session() {
+        Some(session) if !to_reset => tokio::select! {
+            () = session.run() => false,
+            _ = phase.wait_for(|phase| *phase == Phase::Killed) => true,
+        },
+        _ => to_reset,
     };
     if to_reset && let Ok(socket) = TcpStream::from_std(socket.into()) {
         let _ = socket.set_zero_linger();

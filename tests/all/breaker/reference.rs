@@ -320,8 +320,8 @@ impl Reference {
     }
 }
 
-/// Whether failures without a success between them trip; `chance` is the share of requests that failed by
-/// themselves before.
+/// Whether failures without a success between them trip; `chance` is the share of requests that
+/// failed by themselves before.
 fn row_trips(
     row: &[&Failed],
     in_a_row: usize,

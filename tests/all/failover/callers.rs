@@ -1,4 +1,5 @@
-//! Whom a failure tells of: one caller's bad requests, in every share of the traffic, take nothing from others.
+//! Whom a failure tells of: one caller's bad requests, in every share of the traffic, take nothing
+//! from others.
 
 use std::time::Duration;
 
@@ -35,8 +36,8 @@ fn call(proxy: &mut dyn Proxy, caller: usize, worker: usize) -> (StreamId, Vec<S
     open(proxy, worker)
 }
 
-/// Of a hundred requests `poison` are caller 66's, failed by every endpoint that is asked; the others are
-/// served.
+/// Of a hundred requests `poison` are caller 66's, failed by every endpoint that is asked; the
+/// others are served.
 fn poisoned(on: On, poison: usize, endpoints: usize, route: Value) -> Box<dyn Proxy> {
     let mut proxy = proxy(on, &config("least_connections", endpoints, route), 2);
     pass(&mut *proxy, 0..2, Duration::from_millis(100));

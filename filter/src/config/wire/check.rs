@@ -10,11 +10,14 @@ objects! {
         pub enabled: Option<bool>,
         /// Where; `/health` if absent.
         pub path: Option<String>,
-        /// The statuses that pass: one of 100 to 599, a range like "200-399", or a list of these. If absent, 200 to 299 pass, and so do 404, 405 and 501, which a server without this path answers.
+        /// The statuses that pass: one of 100 to 599, a range like "200-399", or a list of these.
+        /// If absent, 200 to 299 pass, and so do 404, 405 and 501, which a server without this path
+        /// answers.
         pub status: Option<Statuses>,
         /// How often: `1s` to `1h`; `10s` if absent.
         pub interval: Option<String>,
-        /// How long an answer may take: `10ms` to the interval; `2s`, or the interval if that is shorter, if absent.
+        /// How long an answer may take: `10ms` to the interval; `2s`, or the interval if that is
+        /// shorter, if absent.
         pub timeout: Option<String>,
         /// How many failures in a row leave an endpoint out: 1 to 100; 3 if absent.
         pub unhealthy_after: Option<u8>,

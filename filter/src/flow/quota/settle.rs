@@ -91,8 +91,8 @@ pub(in crate::flow) fn abandon(
     }
 }
 
-/// The answer begins: what its caller is told. One that says that the request failed costs a request
-/// and no tokens: else a flood of requests that fail would pass any limit.
+/// The answer begins: what its caller is told. One that says that the request failed costs a
+/// request and no tokens: else a flood of requests that fail would pass any limit.
 pub(in crate::flow) fn on_response(
     worker: &mut Worker,
     placed: &mut Placed,

@@ -1,10 +1,13 @@
 //! How much of a pool the breaker may take out.
 //!
-//! Each trip moves its endpoint's load to the others. Were there no end to it, the last endpoint would
-//! carry everything, and what trips endpoints wrongly (a fault of the requests, of the network before
-//! them) would take the whole pool away. So those that tripped last beyond the bound are *spared*: they
-//! are tripped, are probed, and take traffic all the same. Envoy bounds its outlier detection likewise
-//! (`max_ejection_percent`).
+//! Each trip moves its endpoint's load to the others. Were there no end to it, the last endpoint
+//! would carry everything, and what trips endpoints wrongly (a fault of the requests, of the
+//! network before them) would take the whole pool away. So those that tripped last beyond the bound
+//! are *spared*: they are tripped, are probed, and take traffic all the same. Envoy bounds its
+//! outlier detection likewise (`max_ejection_percent`).
+//!
+//! A spared endpoint takes a tenth of its share, as one that has just come back does: it may be as
+//! bad as it seems. Where the others are at their bounds, it takes what they cannot.
 
 use crate::values::clock::Instant;
 

@@ -1,7 +1,7 @@
 //! One endpoint as a worker watches it.
 
 use crate::balance;
-use crate::health::{Rules, Standing, State, Why};
+use crate::health::{LEAST_SHARE, Rules, Standing, State, Why};
 use crate::ports::{Host, Kind, Meter, update};
 use crate::report::metrics;
 use crate::values::units::{Share, Weight};
@@ -91,7 +91,7 @@ impl Watched {
 
     fn weight_if_spared(&self) -> (Weight, Share) {
         match self.spared {
-            true => (self.weight, Share::WHOLE),
+            true => (self.weight, LEAST_SHARE),
             false => (Weight::DRAINED, Share::WHOLE),
         }
     }

@@ -115,7 +115,8 @@ impl Watch {
         });
     }
 
-    /// Counts a success. It belongs to the bucket of its time, so where that has not begun it begins now.
+    /// Counts a success. It belongs to the bucket of its time, so where that has not begun it
+    /// begins now.
     fn good(
         &mut self,
         endpoint: usize,

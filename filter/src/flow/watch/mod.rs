@@ -1,8 +1,10 @@
-//! What all workers agree on about a pool's endpoints, as this worker knows it, and what follows for balance.
+//! What all workers agree on about a pool's endpoints, as this worker knows it, and what follows
+//! for balance.
 //!
-//! The agreement is a [`State`] an endpoint in the store. A worker that sees an outcome takes the state one
-//! step further and acts on the result at once; the others are told by a counter of changes, which they
-//! compare on their tick. A success costs a step of a host counter and nothing else (see [`crate::health`]).
+//! The agreement is a [`State`] an endpoint in the store. A worker that sees an outcome takes the
+//! state one step further and acts on the result at once; the others are told by a counter of
+//! changes, which they compare on their tick. A success costs a step of a host counter and nothing
+//! else (see [`crate::health`]).
 
 use crate::balance::{self, Order};
 use crate::config::Pool;
@@ -171,7 +173,8 @@ impl Watch {
         any
     }
 
-    /// Makes a request the probe of an endpoint that is due for one; the endpoint and the probe's token.
+    /// Makes a request the probe of an endpoint that is due for one; the endpoint and the probe's
+    /// token.
     pub fn claim_probe(
         &mut self,
         pool: &mut balance::Pool,
@@ -195,7 +198,8 @@ impl Watch {
         }
     }
 
-    /// Endpoints that the configuration does not drain, whatever their standing, from a random one on.
+    /// Endpoints that the configuration does not drain, whatever their standing, from a random one
+    /// on.
     pub fn any(&self, attempts: usize, rng: &mut Rng) -> Order {
         let mut order = Order::default();
         let from = rng.below(self.endpoints.len().max(1));
@@ -277,8 +281,8 @@ impl Watch {
         self.told_by_others = true;
     }
 
-    /// Takes what is agreed on one step further, and acts on it. Not generic over the step: it is called from
-    /// many places, and none of them is worth a copy in the artifact.
+    /// Takes what is agreed on one step further, and acts on it. Not generic over the step: it is
+    /// called from many places, and none of them is worth a copy in the artifact.
     #[inline(never)]
     fn step(
         &mut self,

@@ -16,8 +16,8 @@ pub(in crate::flow) enum Verdict {
     Overloaded(Option<Duration>),
     /// It has answered 429: it has too much to do, or its caller asks too often.
     Limited(Option<Duration>),
-    /// Nothing: its caller left before, the proxy did not send it, or it failed elsewhere as well. Of use
-    /// for a probe only.
+    /// Nothing: its caller left before, the proxy did not send it, or it failed elsewhere as well.
+    /// Of use for a probe only.
     Nothing,
 }
 

@@ -1,6 +1,7 @@
 //! Anthropic messages.
 
 use bytes::Bytes;
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Dialect, Reply, event, word};
@@ -43,6 +44,22 @@ impl Dialect for Messages {
             event(&json!({"type": "message_stop"})),
         ]
     }
+
+    fn failure(&self, _reply: &Reply, status: StatusCode) -> Vec<Bytes> {
+        vec![event(&error(status, "failing, as ordered"))]
+    }
+}
+
+/// An error, as a body and as an event of a stream.
+pub fn error(status: StatusCode, message: &str) -> Value {
+    let kind = match status.as_u16() {
+        404 => "not_found_error",
+        429 => "rate_limit_error",
+        400..500 => "invalid_request_error",
+        529 => "overloaded_error",
+        _ => "api_error",
+    };
+    json!({"type": "error", "error": {"type": kind, "message": message}})
 }
 
 fn message(reply: &Reply, content: Value, output: u32) -> Value {

@@ -45,6 +45,11 @@ trait Dialect {
     fn token(&self, reply: &Reply, index: u32) -> Bytes;
     /// Events after the last token.
     fn closing(&self, reply: &Reply) -> Vec<Bytes>;
+    /// Events of a stream that fails before its first token, for a reason that `status` stands for.
+    fn failure(&self, reply: &Reply, status: StatusCode) -> Vec<Bytes> {
+        let error = error(Some(reply.api), status, "failing, as ordered", None);
+        vec![data(&error), Bytes::from_static(b"data: [DONE]\n\n")]
+    }
 }
 
 /// Who answered and what it received; every answer carries it, so that a test sees what a proxy did.
@@ -216,6 +221,10 @@ impl Reply {
         self.api.dialect().closing(self)
     }
 
+    pub fn failure(&self, status: StatusCode) -> Vec<Bytes> {
+        self.api.dialect().failure(self, status)
+    }
+
     fn signature(&self) -> Value {
         json!({
             "endpoint": self.served.endpoint,
@@ -268,19 +277,15 @@ impl Refusal {
 
 /// An error in the shape that callers of `api` expect.
 pub fn error(api: Option<Api>, status: StatusCode, message: &str, param: Option<&str>) -> Value {
+    if api == Some(Api::Messages) {
+        return messages::error(status, message);
+    }
     let kind = match status.as_u16() {
         404 => "NotFoundError",
         400..500 => "BadRequestError",
         _ => "InternalServerError",
     };
-    match api {
-        Some(Api::Messages) => {
-            json!({"type": "error", "error": {"type": kind, "message": message}})
-        }
-        _ => {
-            json!({"error": {"message": message, "type": kind, "param": param, "code": status.as_u16()}})
-        }
-    }
+    json!({"error": {"message": message, "type": kind, "param": param, "code": status.as_u16()}})
 }
 
 /// `GET /v1/models`.

@@ -1,6 +1,7 @@
 //! OpenAI responses: one message item with one text part.
 
 use bytes::Bytes;
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Dialect, Reply, event, word};
@@ -78,6 +79,20 @@ impl Dialect for Responses {
                 json!({"type": "response.output_item.done", "output_index": 0, "item": done}),
                 json!({"type": last, "response": self.whole(reply)}),
             ],
+        )
+    }
+
+    fn failure(&self, reply: &Reply, status: StatusCode) -> Vec<Bytes> {
+        let code = match status.as_u16() {
+            429 => "rate_limit_exceeded",
+            400..500 => "invalid_prompt",
+            _ => "server_error",
+        };
+        let mut failed = response(reply, "failed", json!([]));
+        failed["error"] = json!({"code": code, "message": "failing, as ordered"});
+        numbered(
+            0,
+            vec![json!({"type": "response.failed", "response": failed})],
         )
     }
 }
