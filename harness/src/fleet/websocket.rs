@@ -184,10 +184,7 @@ mod tests {
         let bye = [0x81, 0x83, 0, 0, 0, 0, b'b', b'y', b'e'];
         let close = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
         for (sent, expected) in [
-            (
-                [&bye[..], &close[..]].concat(),
-                &b"\x88\x02\x03\xe8"[..],
-            ),
+            ([&bye[..], &close[..]].concat(), &b"\x88\x02\x03\xe8"[..]),
             (close.to_vec(), &b"\x88\x02\x03\xe8"[..]),
         ] {
             let (mut client, server) = tokio::io::duplex(256);
