@@ -30,9 +30,9 @@ pub(super) fn verdict(start: &ResponseStart<'_>, host: &mut dyn Host) -> Option<
         }
         (Origin::Endpoint, ..500) => None,
         (_, _) if start.attempts > 1 => Some(Verdict::Nothing),
-        (Origin::Reset, _) => Some(Verdict::Bad(Proof::Unreached, 0)),
         (Origin::Endpoint, _) => bad(Proof::Unopposed),
-        (Origin::TimedOut, _) => Some(Verdict::Bad(Proof::Unopposed, 0)),
+        // A prompt that crashes servers resets its connection, too.
+        (Origin::Reset | Origin::TimedOut, _) => Some(Verdict::Bad(Proof::Unopposed, 0)),
     }
 }
 

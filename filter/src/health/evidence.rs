@@ -7,7 +7,8 @@
 //! - *Unreached*: no connection, or a reset before the answer. Nothing of the request was looked
 //!   at,
 //!   so it counts for any caller.
-//! - *Served elsewhere*: another endpoint served the same request.
+//! - *Served elsewhere*: another endpoint served the same request. It counts as unopposed where only
+//!   this caller's requests fail, and others' are served.
 //! - *Unopposed*: the endpoint answered with an error or too late, and no other endpoint was asked.
 //!   It counts only if two callers have such failures, or if the endpoint serves no other caller.
 //!

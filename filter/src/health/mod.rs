@@ -65,6 +65,13 @@ pub use retry_after::retry_after;
 pub use rules::{ErrorRate, FailTimeout, Rules, Trip};
 pub use standing::{LEAST_SHARE, Standing, Why};
 
+/// An endpoint that has served another caller so lately does not refuse all of them. One caller is
+/// known of each bucket of ten seconds.
+const LATELY: Duration = Duration::from_secs(15);
+/// Two callers fail at once if not more than this lies between them: a failure that one has now and
+/// then does not make another's its equal for the whole window.
+const AT_ONCE: Duration = Duration::from_secs(60);
+
 /// All that is agreed on about one endpoint. A fresh one is available, admitting and without a past.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
@@ -72,7 +79,7 @@ pub struct State {
     window: Window,
     /// The callers whose requests were served, of each bucket one.
     served: Callers,
-    /// The callers whose requests failed unopposed.
+    /// The callers whose requests failed after they had been looked at.
     failing: Callers,
     overload: Overload,
     checks: Checks,
@@ -172,12 +179,16 @@ impl State {
                 return Outcome::Unchanged;
             }
             let window = rules.trip.window();
-            let tally = new.window.fail(window, now, answered, failure);
-            if failure.proof == Proof::Unopposed {
+            let counted = match new.is_lone(rules, failure.caller, now) {
+                true if failure.proof == Proof::ServedElsewhere => Proof::Unopposed,
+                _ => failure.proof,
+            };
+            let tally = new.window.fail(window, now, answered, failure, counted);
+            if failure.proof != Proof::Unreached {
                 new.failing.meet(failure.caller, now);
             }
             let witnesses = Witnesses {
-                several_fail: new.failing.are_several(window, now),
+                several_fail: new.failing.are_several(window.min(AT_ONCE), now),
                 others_served: new.served.others(failure.caller, window, now),
             };
             let Some(rule) = rules.trip.reached(&tally, &witnesses) else {
@@ -190,6 +201,14 @@ impl State {
         })
     }
 
+    /// Whether `caller` is the only one whose requests fail here, while others' are served: then its
+    /// failures are its own until another caller has them, too.
+    pub fn is_lone(&self, rules: &Rules, caller: Caller, now: Instant) -> bool {
+        let window = rules.trip.window();
+        self.served.others(caller, window, now)
+            && !self.failing.others(caller, window.min(AT_ONCE), now)
+    }
+
     /// A request was refused for overload.
     pub fn overloaded(
         &self,
@@ -199,7 +218,12 @@ impl State {
         answered: u64,
     ) -> (State, Outcome) {
         self.step(|new| {
-            let overload = new.overload.refuse(rules, refusal, now, answered);
+            let others = new.served.others(refusal.caller, LATELY, now);
+            let refusal = Refusal {
+                may_be_callers: refusal.may_be_callers || others,
+                ..*refusal
+            };
+            let overload = new.overload.refuse(rules, &refusal, now, answered);
             match overload {
                 _ if new.overload == self.overload => Outcome::Unchanged,
                 true => Outcome::Overloaded,

@@ -1,6 +1,7 @@
 //! Overload: how much an endpoint is trusted with after it has refused.
 //!
-//! 503 and 529, and a 429 that two callers get, say that an endpoint has too much to do. That is no
+//! 503 and 529, and a 429 that two callers get, say that an endpoint has too much to do. (Where the
+//! endpoint serves other callers, a single caller's 503 is taken for a 429.) That is no
 //! failure: to leave it out would move its load to the next one, and so on through the pool.
 //! Instead the requests in flight at the endpoint are bounded.
 //!
@@ -40,8 +41,10 @@ pub struct Refusal {
     pub in_flight: u32,
     /// How long the endpoint asked to be left alone.
     pub retry_after: Option<Duration>,
-    /// The caller of a 429, which may be about that caller alone; `None` for 503 and 529.
-    pub caller: Option<Caller>,
+    /// Who sent it.
+    pub caller: Caller,
+    /// Whether it may be about its caller alone: a 429, or a refusal by an endpoint that serves others.
+    pub may_be_callers: bool,
 }
 
 /// What is agreed on about an endpoint's load.
@@ -57,7 +60,7 @@ pub(super) struct Overload {
     pub base: u64,
     /// Rounds of successes before the bound grows for the first time; 0 after a rest.
     pub rounds: u8,
-    /// The caller that was answered 429 last, and until when another one's means overload.
+    /// The caller that was refused last, and until when another one's refusal means overload.
     pub limited: Option<(Caller, Instant)>,
 }
 
@@ -100,7 +103,8 @@ impl Overload {
         }
     }
 
-    /// Takes in a refusal; whether it means overload. A first 429 is only remembered.
+    /// Takes in a refusal; whether it means overload. What may be about its caller alone is only
+    /// remembered until another caller is refused.
     pub fn refuse(
         &mut self,
         rules: &Rules,
@@ -108,9 +112,7 @@ impl Overload {
         now: Instant,
         answered: u64,
     ) -> bool {
-        if let Some(caller) = refusal.caller
-            && !self.is_shared(caller, rules, refusal, now)
-        {
+        if refusal.may_be_callers && !self.is_shared(rules, refusal, now) {
             return false;
         }
         let carried = refusal.in_flight.saturating_sub(1);
@@ -134,14 +136,9 @@ impl Overload {
         true
     }
 
-    /// Whether a 429 is not the caller's alone: another one has got one, too.
-    fn is_shared(
-        &mut self,
-        caller: Caller,
-        rules: &Rules,
-        refusal: &Refusal,
-        now: Instant,
-    ) -> bool {
+    /// Whether a refusal is not its caller's alone: another one has got one, too.
+    fn is_shared(&mut self, rules: &Rules, refusal: &Refusal, now: Instant) -> bool {
+        let caller = refusal.caller;
         let others = self
             .limited
             .is_some_and(|(limited, until)| limited != caller && now < until);
@@ -171,7 +168,8 @@ mod tests {
         Refusal {
             in_flight,
             retry_after: None,
-            caller: None,
+            caller: Caller(1),
+            may_be_callers: false,
         }
     }
 
@@ -272,7 +270,8 @@ mod tests {
     fn a_429_means_overload_once_a_second_caller_has_it() {
         let mut overload = Overload::default();
         let limited = |caller| Refusal {
-            caller: Some(Caller(caller)),
+            caller: Caller(caller),
+            may_be_callers: true,
             ..refused(9)
         };
         for second in 10..20 {

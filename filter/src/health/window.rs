@@ -98,13 +98,15 @@ impl Window {
         true
     }
 
-    /// Counts a failure: into the newest bucket if the clock that it was read from is behind.
+    /// Counts a failure as one of the proof `counted`: into the newest bucket if the clock that it was
+    /// read from is behind.
     pub fn fail(
         &mut self,
         length: Duration,
         now: Instant,
         answered: u64,
         failure: &Failure,
+        counted: Proof,
     ) -> Tally {
         self.roll(length, now, answered);
         if answered != self.answered_at_failure {
@@ -113,7 +115,7 @@ impl Window {
         }
         self.row.add(failure);
         if let Some(newest) = self.buckets.first_mut() {
-            let count = match failure.proof {
+            let count = match counted {
                 Proof::Unreached | Proof::ServedElsewhere => &mut newest.failures,
                 Proof::Unopposed => &mut newest.unopposed,
             };
@@ -175,10 +177,13 @@ mod tests {
     #[test]
     fn successes_are_the_counters_differences() {
         let mut window = Window::begun(at(5), 1_000);
-        assert_eq!(counts(window.fail(LENGTH, at(6), 1_007, &FAILURE)), (1, 7));
+        assert_eq!(
+            counts(window.fail(LENGTH, at(6), 1_007, &FAILURE, FAILURE.proof)),
+            (1, 7)
+        );
         window.roll(LENGTH, at(10), 1_010);
         assert_eq!(
-            counts(window.fail(LENGTH, at(299), 1_020, &FAILURE)),
+            counts(window.fail(LENGTH, at(299), 1_020, &FAILURE, FAILURE.proof)),
             (2, 20)
         );
     }
@@ -186,15 +191,21 @@ mod tests {
     #[test]
     fn a_bucket_leaves_the_window_after_thirty() {
         let mut window = Window::begun(at(0), 0);
-        window.fail(LENGTH, at(9), 3, &FAILURE);
+        window.fail(LENGTH, at(9), 3, &FAILURE, FAILURE.proof);
         window.roll(LENGTH, at(10), 5);
-        assert_eq!(counts(window.fail(LENGTH, at(299), 8, &FAILURE)), (2, 8));
         assert_eq!(
-            counts(window.fail(LENGTH, at(300), 8, &FAILURE)),
+            counts(window.fail(LENGTH, at(299), 8, &FAILURE, FAILURE.proof)),
+            (2, 8)
+        );
+        assert_eq!(
+            counts(window.fail(LENGTH, at(300), 8, &FAILURE, FAILURE.proof)),
             (2, 3),
             "without the first bucket's failure and five successes"
         );
-        assert_eq!(counts(window.fail(LENGTH, at(10_000), 9, &FAILURE)), (1, 0));
+        assert_eq!(
+            counts(window.fail(LENGTH, at(10_000), 9, &FAILURE, FAILURE.proof)),
+            (1, 0)
+        );
     }
 
     #[test]
@@ -204,7 +215,7 @@ mod tests {
         for (seconds, answered) in [(1, 0), (2, 0), (900, 0), (901, 1), (902, 1)] {
             rows.push(
                 window
-                    .fail(LENGTH, at(seconds), answered, &FAILURE)
+                    .fail(LENGTH, at(seconds), answered, &FAILURE, FAILURE.proof)
                     .row
                     .length,
             );
@@ -217,20 +228,20 @@ mod tests {
         for restarted in [0, 99] {
             let mut window = Window::begun(at(0), 100);
             for _ in 0..4 {
-                window.fail(LENGTH, at(1), 5_000, &FAILURE);
+                window.fail(LENGTH, at(1), 5_000, &FAILURE, FAILURE.proof);
             }
-            let tally = window.fail(LENGTH, at(2), restarted, &FAILURE);
+            let tally = window.fail(LENGTH, at(2), restarted, &FAILURE, FAILURE.proof);
             assert_eq!((counts(tally), tally.row.length), ((1, 0), 1));
             assert_eq!(
-                counts(window.fail(LENGTH, at(3), restarted + 4, &FAILURE)),
+                counts(window.fail(LENGTH, at(3), restarted + 4, &FAILURE, FAILURE.proof)),
                 (2, 4),
                 "and counts on from there"
             );
         }
         let mut window = Window::begun(at(0), u64::MAX - 1);
-        window.fail(LENGTH, at(1), u64::MAX, &FAILURE);
+        window.fail(LENGTH, at(1), u64::MAX, &FAILURE, FAILURE.proof);
         assert_eq!(
-            counts(window.fail(LENGTH, at(2), 0, &FAILURE)),
+            counts(window.fail(LENGTH, at(2), 0, &FAILURE, FAILURE.proof)),
             (1, 0),
             "wrapped"
         );
@@ -241,17 +252,38 @@ mod tests {
         let mut window = Window::begun(at(100), 0);
         assert!(!window.needs_roll(LENGTH, at(0)));
         assert!(!window.roll(LENGTH, at(99), 7));
-        assert_eq!(counts(window.fail(LENGTH, at(0), 7, &FAILURE)), (1, 7));
-        assert_eq!(counts(window.fail(LENGTH, at(399), 7, &FAILURE)), (2, 7));
-        assert_eq!(counts(window.fail(LENGTH, at(400), 7, &FAILURE)), (2, 0));
+        assert_eq!(
+            counts(window.fail(LENGTH, at(0), 7, &FAILURE, FAILURE.proof)),
+            (1, 7)
+        );
+        assert_eq!(
+            counts(window.fail(LENGTH, at(399), 7, &FAILURE, FAILURE.proof)),
+            (2, 7)
+        );
+        assert_eq!(
+            counts(window.fail(LENGTH, at(400), 7, &FAILURE, FAILURE.proof)),
+            (2, 0)
+        );
     }
 
     #[test]
     fn a_window_of_another_length_goes_on_sliding() {
         let mut window = Window::begun(at(1_000), 0);
-        window.fail(Duration::from_secs(30), at(1_000), 0, &FAILURE);
-        assert_eq!(counts(window.fail(LENGTH, at(1_250), 0, &FAILURE)), (2, 0));
-        assert_eq!(counts(window.fail(LENGTH, at(1_400), 0, &FAILURE)), (2, 0));
+        window.fail(
+            Duration::from_secs(30),
+            at(1_000),
+            0,
+            &FAILURE,
+            FAILURE.proof,
+        );
+        assert_eq!(
+            counts(window.fail(LENGTH, at(1_250), 0, &FAILURE, FAILURE.proof)),
+            (2, 0)
+        );
+        assert_eq!(
+            counts(window.fail(LENGTH, at(1_400), 0, &FAILURE, FAILURE.proof)),
+            (2, 0)
+        );
     }
 
     #[test]
@@ -259,7 +291,7 @@ mod tests {
         let mut window = Window::default();
         for length in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
             for now in [0, 1, u64::MAX] {
-                window.fail(length, Instant::from_nanos(now), 0, &FAILURE);
+                window.fail(length, Instant::from_nanos(now), 0, &FAILURE, FAILURE.proof);
             }
         }
     }

@@ -70,7 +70,8 @@ impl Step {
                 let refusal = Refusal {
                     in_flight: 1,
                     retry_after: asked.map(Duration::from_secs),
-                    caller: None,
+                    caller: Caller(1),
+                    may_be_callers: false,
                 };
                 old.overloaded(rules, &refusal, now, answered)
             }

@@ -29,6 +29,8 @@ struct Failed {
     bucket: u64,
     caller: Caller,
     proof: Proof,
+    /// What it counts as in the window.
+    counted: Proof,
     /// Where the counter stood.
     answered: u64,
 }
@@ -86,28 +88,36 @@ impl Reference {
         }
         self.begin_bucket(now, answered);
         let (newest, _) = self.newest.unwrap();
+        let window = self.window();
+        let at_once = window.min(60_000_000_000);
+        let lone = others(&self.served, caller, now, window)
+            && !others(&self.failing, caller, now, at_once);
         self.failures.push(Failed {
             bucket: newest,
             caller,
             proof,
+            counted: match proof {
+                Proof::ServedElsewhere if lone => Proof::Unopposed,
+                proof => proof,
+            },
             answered,
         });
-        if proof == Proof::Unopposed {
+        if proof != Proof::Unreached {
             self.failing.push((caller, now.as_nanos()));
         }
         let within = self.failures.iter().filter(|f| f.bucket + 30 > newest);
         let (unopposed, proven): (Vec<_>, Vec<_>) =
-            within.partition(|f| f.proof == Proof::Unopposed);
+            within.partition(|f| f.counted == Proof::Unopposed);
         let successes = self.successes.iter();
         let successes = successes.filter(|s| s.nth <= answered && s.bucket + 30 > newest);
         let successes = successes.count();
         let row = self.failures.iter().rev();
         let row: Vec<_> = row.take_while(|f| f.answered == answered).collect();
-        let others_served = self.others(&self.served, caller, now);
+        let others_served = others(&self.served, caller, now, window);
         let several_fail = self
             .failing
             .last()
-            .is_some_and(|(last, _)| self.others(&self.failing, *last, now));
+            .is_some_and(|(last, _)| others(&self.failing, *last, now, at_once));
         let counted = |unopposed_count: bool| {
             proven.len() + if unopposed_count { unopposed.len() } else { 0 }
         };
@@ -135,23 +145,12 @@ impl Reference {
         reached.then(|| self.trip(now))
     }
 
-    /// Whether one of the last two callers of `met` within the window is another than `caller`.
-    fn others(&self, met: &[(Caller, u64)], caller: Caller, now: Instant) -> bool {
+    fn window(&self) -> u64 {
         let window = match self.rules.trip {
             Trip::ErrorRate(rule) => rule.window,
             Trip::FailTimeout(rule) => rule.fail_timeout,
         };
-        let latest = met.last().copied();
-        let other = met
-            .iter()
-            .rev()
-            .find(|(met, _)| latest.is_some_and(|(latest, _)| *met != latest))
-            .copied();
-        let fresh = |at: u64| now.as_nanos().saturating_sub(at) <= window.as_nanos() as u64;
-        [latest, other]
-            .into_iter()
-            .flatten()
-            .any(|(met, at)| met != caller && fresh(at))
+        window.as_nanos() as u64
     }
 
     pub fn overloaded(
@@ -160,6 +159,10 @@ impl Reference {
         answered: u64,
         seconds: Option<u64>,
     ) -> Option<Outcome> {
+        // All refusals are caller 1's: no other one is refused, too.
+        if others(&self.served, Caller(1), now, 15_000_000_000) {
+            return None;
+        }
         let before = (self.refused, self.rests_until);
         self.refused = Some((now.as_nanos(), answered));
         self.rest(now, seconds);
@@ -339,4 +342,18 @@ fn row_trips(
     }
     let by_chance = of(Proof::Unopposed) > 0 && chance().powi(row.len() as i32) > 1e-6;
     (several || !others_served) && !by_chance
+}
+
+/// Whether one of the last two callers of `met` within the window is another than `caller`.
+fn others(met: &[(Caller, u64)], caller: Caller, now: Instant, window: u64) -> bool {
+    let latest = met.last().copied();
+    let other = met
+        .iter()
+        .rev()
+        .find(|(met, _)| latest.is_some_and(|(latest, _)| *met != latest))
+        .copied();
+    [latest, other]
+        .into_iter()
+        .flatten()
+        .any(|(met, at)| met != caller && now.as_nanos().saturating_sub(at) <= window)
 }

@@ -106,7 +106,7 @@ pub(in crate::flow) fn on_response(
     // What no endpoint has looked at, or has only put off, costs nothing.
     let put_off = start.origin == Origin::Endpoint && is_overload(start.status);
     match start.origin {
-        Origin::Endpoint | Origin::TimedOut if start.status >= 400 && !put_off => {
+        Origin::Endpoint | Origin::Reset | Origin::TimedOut if start.status >= 400 && !put_off => {
             settle(worker, Some(reserved), Answer::Failed, host);
             return told;
         }

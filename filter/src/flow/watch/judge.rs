@@ -1,7 +1,5 @@
 //! What requests and checks have shown, taken into what is agreed on.
 
-use std::time::Duration;
-
 use crate::balance;
 use crate::flow::caller;
 use crate::health::{Caller, Check, Failure, ProbeEnd, Proof, Refusal};
@@ -41,7 +39,9 @@ impl Watch {
                 if unopposed && self.is_excused(endpoint, caller, now, host) {
                     return;
                 }
-                pool.view_mut().on_failure(endpoint, now);
+                if proof == Proof::Unreached || !self.is_lone(endpoint, caller, now) {
+                    pool.view_mut().on_failure(endpoint, now);
+                }
                 let failure = Failure {
                     placed: seen.sent,
                     caller,
@@ -52,13 +52,26 @@ impl Watch {
                     state.failed(rules, &failure, now, answered)
                 });
             }
-            Verdict::Overloaded(rest) => self.refused(endpoint, rest, None, &seen, pool, now, host),
-            Verdict::Limited(rest) => {
-                let caller = caller::of(seen.caller, host);
-                self.refused(endpoint, rest, Some(caller), &seen, pool, now, host);
+            Verdict::Overloaded(rest) | Verdict::Limited(rest) => {
+                let carried = u32::try_from(pool.view().in_flight(endpoint)).unwrap_or(u32::MAX);
+                let refusal = Refusal {
+                    in_flight: carried.max(seen.in_flight),
+                    retry_after: rest,
+                    caller: caller::of(seen.caller, host),
+                    may_be_callers: matches!(seen.verdict, Verdict::Limited(_)),
+                };
+                self.step(endpoint, pool, now, host, &|state, rules, answered| {
+                    state.overloaded(rules, &refusal, now, answered)
+                });
             }
             Verdict::Nothing => {}
         }
+    }
+
+    /// Whether only the requests of `caller` fail at `endpoint`, as far as this worker knows.
+    fn is_lone(&self, endpoint: usize, caller: Caller, now: Instant) -> bool {
+        let watched = self.endpoints.get(endpoint);
+        watched.is_some_and(|watched| watched.state.is_lone(&self.rules, caller, now))
     }
 
     /// Whether a request of `caller` that failed at `endpoint` tells nothing of it.
@@ -73,32 +86,6 @@ impl Watch {
         let served = answered.and_then(|answered| host.read(answered));
         let served = served.unwrap_or_default();
         self.suspects.failed(caller, endpoint, served, now)
-    }
-
-    /// A request was refused for overload; `limited` is the caller of a 429.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a step with its host and balance"
-    )]
-    fn refused(
-        &mut self,
-        endpoint: usize,
-        retry_after: Option<Duration>,
-        limited: Option<Caller>,
-        seen: &Seen,
-        pool: &mut balance::Pool,
-        now: Instant,
-        host: &mut dyn Host,
-    ) {
-        let carried = u32::try_from(pool.view().in_flight(endpoint)).unwrap_or(u32::MAX);
-        let refusal = Refusal {
-            in_flight: carried.max(seen.in_flight),
-            retry_after,
-            caller: limited,
-        };
-        self.step(endpoint, pool, now, host, &|state, rules, answered| {
-            state.overloaded(rules, &refusal, now, answered)
-        });
     }
 
     /// An active check has passed or failed.

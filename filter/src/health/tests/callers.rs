@@ -1,5 +1,7 @@
 //! Whose failures they are, and what they prove.
 
+use crate::values::units::Share;
+
 use super::*;
 
 /// An endpoint that has served `served`, and whose requests are now sent by caller 1.
@@ -22,6 +24,37 @@ fn one_callers_row_does_not_trip_an_endpoint_that_serves_others() {
         Outcome::Tripped,
         "four times five, and proven"
     );
+}
+
+#[test]
+fn one_callers_share_does_not_trip_an_endpoint_that_serves_others() {
+    for proof in [Proof::Unopposed, Proof::ServedElsewhere] {
+        let mut world = serving(2, proof);
+        for _ in 0..1_000 {
+            world.succeed(2);
+            assert_eq!(world.fail(1), Outcome::Counted);
+        }
+        // Another caller's failures count, and with them all that have come since.
+        world.caller = Caller(3);
+        let mut trips = 0;
+        for _ in 0..1_000 {
+            world.succeed(2);
+            trips += u32::from(world.fail(1) == Outcome::Tripped);
+        }
+        assert_eq!(trips, 1, "{proof:?}");
+    }
+}
+
+#[test]
+fn one_callers_refusals_do_not_rest_an_endpoint_that_serves_others() {
+    let mut world = serving(2, Proof::Unopposed);
+    for _ in 0..5 {
+        world.overload(Some(60));
+        assert_eq!(world.standing(), Standing::In(Share::WHOLE));
+    }
+    world.caller = Caller(2);
+    assert_eq!(world.overload(Some(5)), Outcome::Overloaded);
+    assert_eq!(world.standing(), out(Why::Resting, 1_005.0));
 }
 
 #[test]
@@ -72,7 +105,8 @@ fn half_of_all_requests_that_fail_by_themselves_do_not_trip() {
 
 #[test]
 fn a_server_that_dies_amid_poison_trips_when_chance_is_ruled_out() {
-    let mut world = serving(1, Proof::Unopposed);
+    let mut world = World::new();
+    world.proof = Proof::Unopposed;
     for _ in 0..50 {
         world.succeed(4);
         world.fail(1);

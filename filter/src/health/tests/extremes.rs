@@ -73,7 +73,8 @@ proptest! {
             let refusal = Refusal {
                 in_flight: answered as u32,
                 retry_after: Some(asked),
-                caller: (answered % 2 == 0).then_some(caller),
+                caller,
+                may_be_callers: answered % 2 == 0,
             };
             let (new, outcome) = match kind {
                 0 => state.roll(&rules, now, answered, caller),

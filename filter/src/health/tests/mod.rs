@@ -124,7 +124,8 @@ impl World {
         let refusal = Refusal {
             in_flight,
             retry_after: retry_after.map(Duration::from_secs),
-            caller: None,
+            caller: self.caller,
+            may_be_callers: false,
         };
         let (now, answered) = (self.now(), self.answered);
         let step = self.state.overloaded(&self.rules, &refusal, now, answered);
