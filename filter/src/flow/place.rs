@@ -310,6 +310,9 @@ fn pick(
         host,
     };
     let mut order = pool.endpoints.pick(&ask, &mut gauges, &mut worker.rng);
+    if let Some(first) = order.first() {
+        pool.watch.placed(first, &mut pool.endpoints, now, host);
+    }
     let probed = pool.watch.claim_probe(&mut pool.endpoints, now, host);
     if let Some((endpoint, _)) = probed {
         // Whom the balancer chose is tried next if the probe fails, so that its caller need not know.

@@ -22,7 +22,7 @@ const CALLERS: usize = 2 * (1 + 4 + 8);
 /// row; callers served and failing; buckets; checksum.
 const SIZE: usize = 1
     + (1 + 8 + 8 + 3 + 4)
-    + (8 + 4 + 8 + 8 + 1 + (1 + 4 + 8))
+    + (8 + 4 + 8 + 8 + 4 + 1 + (1 + 4 + 8))
     + (1 + 1 + 2)
     + (1 + 8 + 8)
     + (4 + 4 + 4 + 4 + 1)
@@ -54,6 +54,7 @@ impl State {
         bytes.extend(overload.bound.to_le_bytes());
         bytes.extend(overload.since.as_nanos().to_le_bytes());
         bytes.extend(overload.base.to_le_bytes());
+        bytes.extend(overload.reached.to_le_bytes());
         bytes.push(overload.rounds);
         write_met(overload.limited, &mut bytes);
         bytes.extend([u8::from(self.checks.unavailable), self.checks.against]);
@@ -118,6 +119,7 @@ impl State {
             bound: rest.word()?,
             since: rest.time()?,
             base: rest.long()?,
+            reached: rest.word()?,
             rounds: rest.byte()?,
             limited: rest.met()?,
         };
@@ -280,10 +282,11 @@ mod tests {
             bound in any::<u32>(),
             since in time(),
             base in any::<u64>(),
+            reached in any::<u32>(),
             rounds in any::<u8>(),
             limited in met(),
         ) -> Overload {
-            Overload { rests_until, bound, since, base, rounds, limited }
+            Overload { rests_until, bound, since, base, reached, rounds, limited }
         }
     }
 
@@ -351,7 +354,7 @@ mod tests {
         assert_eq!(State::decode(&resealed(0, VERSION + 1)), None);
         assert_eq!(State::decode(&resealed(1, 4)), None, "an unknown phase");
         assert_eq!(
-            State::decode(&resealed(67, 2)),
+            State::decode(&resealed(71, 2)),
             None,
             "neither available nor not"
         );

@@ -232,6 +232,14 @@ impl State {
         })
     }
 
+    /// So many requests are in flight, as many as the endpoint's bound allows.
+    pub fn reached(&self, in_flight: u32) -> (State, Outcome) {
+        self.step(|new| match new.overload.reach(in_flight) {
+            true => Outcome::Overloaded,
+            false => Outcome::Unchanged,
+        })
+    }
+
     /// Asks to make the caller's request the probe; [`Outcome::Unchanged`] if none is due.
     pub fn probe(&self, rules: &Rules, now: Instant) -> (State, Outcome) {
         self.step(|new| match new.standing(rules, now) {

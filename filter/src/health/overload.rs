@@ -19,6 +19,9 @@
 //! most; a trial that holds brings the pace back. So a steady endpoint refuses one request of some
 //! hundred, and one that has recovered is found out within seconds.
 //!
+//! A bound that nothing has met is no trial: beyond the first step it grows only if as many requests
+//! were in flight. Else a pool with a little room to spare would forget its bounds again and again.
+//!
 //! Successes are the host's counter, so growth costs no write: the bound is computed from it.
 //! A bound is gone when it has grown fourfold or stood for [`FORGOTTEN`].
 //!
@@ -58,6 +61,8 @@ pub(super) struct Overload {
     pub since: Instant,
     /// Where the counter of successes stood then.
     pub base: u64,
+    /// The most requests in flight at the bound since then.
+    pub reached: u32,
     /// Rounds of successes before the bound grows for the first time; 0 after a rest.
     pub rounds: u8,
     /// The caller that was refused last, and until when another one's refusal means overload.
@@ -96,6 +101,9 @@ impl Overload {
             };
             bound = bound.saturating_add(step);
             steps = steps.saturating_add(1);
+            if bound > self.reached {
+                return Some((bound, steps));
+            }
             rounds = rounds.min(ROUNDS);
             if bound >= self.bound.saturating_mul(OPEN) {
                 return None;
@@ -133,7 +141,17 @@ impl Overload {
         self.rounds = rounds;
         self.since = now;
         self.base = answered;
+        self.reached = 0;
         true
+    }
+
+    /// So many requests are in flight, as many as the bound allows; whether that is new.
+    pub fn reach(&mut self, in_flight: u32) -> bool {
+        let more = self.bound > 0 && in_flight > self.reached;
+        if more {
+            self.reached = in_flight;
+        }
+        more
     }
 
     /// Whether a refusal is not its caller's alone: another one has got one, too.
@@ -173,8 +191,24 @@ mod tests {
         }
     }
 
+    /// The bound where every level has been reached.
     fn bound(overload: &Overload, answered: u64) -> Option<u32> {
-        overload.bound(at(10), answered).map(|(bound, _)| bound)
+        let mut reached = *overload;
+        reached.reach(u32::MAX);
+        reached.bound(at(10), answered).map(|(bound, _)| bound)
+    }
+
+    #[test]
+    fn a_bound_that_nothing_meets_grows_by_one_step() {
+        let mut overload = Overload::default();
+        assert!(!overload.reach(9), "there is no bound");
+        overload.refuse(&Rules::default(), &refused(5), at(10), 0);
+        assert!(overload.reach(4) && !overload.reach(4));
+        assert_eq!(overload.bound(at(10), 1_000), Some((5, 1)));
+        assert!(overload.reach(5));
+        assert_eq!(overload.bound(at(10), 1_000), Some((6, 2)));
+        overload.refuse(&Rules::default(), &refused(7), at(10), 1_000);
+        assert_eq!(overload.bound(at(10), 2_000), Some((7, 1)));
     }
 
     #[test]
@@ -203,6 +237,7 @@ mod tests {
             Some(6),
             "the next one soon"
         );
+        assert!(overload.reach(7));
         overload.refuse(&Rules::default(), &refused(7), at(10), 180);
         assert_eq!(bound(&overload, 180 + 24), Some(7), "4 rounds again");
     }

@@ -81,6 +81,11 @@ impl State {
         self.checks.status
     }
 
+    /// Whether more requests are in flight than were ever reached under the endpoint's bound.
+    pub fn is_news(&self, in_flight: u32) -> bool {
+        in_flight > self.overload.reached
+    }
+
     /// Whether [`State::bound`] may be some.
     pub fn may_be_bounded(&self) -> bool {
         self.overload.bound > 0

@@ -88,6 +88,26 @@ impl Watch {
         self.suspects.failed(caller, endpoint, served, now)
     }
 
+    /// A request was placed at `endpoint`: the bound on what it carries grows only if it is met.
+    pub fn placed(
+        &mut self,
+        endpoint: usize,
+        pool: &mut balance::Pool,
+        now: Instant,
+        host: &mut dyn Host,
+    ) {
+        let Some(bound) = pool.view().bound(endpoint) else {
+            return;
+        };
+        let carried = u32::try_from(pool.view().in_flight(endpoint)).unwrap_or(u32::MAX);
+        let watched = self.endpoints.get(endpoint);
+        if carried >= bound && watched.is_some_and(|watched| watched.state.is_news(carried)) {
+            self.step(endpoint, pool, now, host, &|state, _, _| {
+                state.reached(carried)
+            });
+        }
+    }
+
     /// An active check has passed or failed.
     pub fn checked(
         &mut self,

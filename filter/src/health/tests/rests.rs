@@ -33,6 +33,11 @@ fn an_endpoint_that_carries_others_is_bounded_and_does_not_rest() {
     assert_eq!(world.bound(), Some(4));
     world.succeed(16);
     assert_eq!(world.bound(), Some(5));
+    world.succeed(1_000);
+    assert_eq!(world.bound(), Some(5), "no five were in flight");
+    let step = world.state.reached(5);
+    assert_eq!(world.store(step), Outcome::Overloaded);
+    assert_eq!(world.bound(), Some(6));
     world.wait(300.0);
     assert_eq!(world.bound(), None);
 }
