@@ -1,6 +1,6 @@
 //! What an endpoint writes in Envoy's name is not believed.
 //!
-//! Only on the wasm: the adapter reads what Envoy writes, and natively there is none.
+//! Only on the wasm: the adapter reads what Envoy writes, and native scenarios have no adapter.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! WebSockets, as the realtime API uses them: through Envoy and the module, bytes untouched, and
-//! good whoever closes them.
+//! good whichever side closes them.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -126,7 +126,7 @@ pub(super) fn field<'a>(json: &'a Json, name: &str) -> Option<&'a Json> {
     field.map(|(_, value)| value)
 }
 
-/// Whether a value is there to say that there is none.
+/// Whether a value stands for the lack of one: null, false or an empty text.
 pub(super) fn is_nothing(json: &Json) -> bool {
     match json {
         Json::Null | Json::Bool(false) => true,

@@ -101,7 +101,7 @@ impl Penalty {
         self.at = now;
     }
 
-    /// Whether there is none, and the clock need not be asked for what is left.
+    /// Whether no penalty is left; then the clock need not be read.
     pub fn is_empty(&self) -> bool {
         self.amount == 0.0
     }

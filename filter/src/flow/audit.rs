@@ -5,8 +5,8 @@
 //! hardly ever twice in a row. One that stands through ten looks, a tick apart, belongs to nobody alive.
 //!
 //! Several configurations of a plugin may audit the same gauges, and what each of them sees must be
-//! corrected once. So a correction is claimed in the store by its time, and whoever began to look
-//! before it begins anew.
+//! corrected once. So a correction is claimed in the store by its time, and an audit that began
+//! before it starts again.
 
 use std::time::Duration;
 

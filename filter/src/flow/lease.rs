@@ -64,7 +64,7 @@ const GONE: Duration = Duration::from_secs(10);
 const LANES: usize = 1024;
 
 impl Candidate {
-    /// Makes the leases, of which nobody holds any.
+    /// Makes the leases; none is held.
     pub fn prepare(host: &mut dyn Host) {
         host.create(KEY, b"");
     }

@@ -25,7 +25,7 @@
 //!   are as many at the server as it runs, and none wait. So this factor has no bound but the
 //!   formula's tenth.
 //!
-//! With the cache at 99 %, 581 waiting and 256 running a weight of 100 is 10; with nobody waiting
+//! With the cache at 99 %, 581 waiting and 256 running a weight of 100 is 10; with none waiting
 //! it is 28, as with a full GPU. The 5 is the queue up to which the extension's [saturation
 //! detector] takes a server for unsaturated: a request that has just come in waits for the next
 //! batch, and one that waits at an idle server is not a queue. It also stands for `running` where a

@@ -6,8 +6,8 @@
 //! number of callers changes, each bucket moves to the set where its caller is found then. What is
 //! owed in an overflow, by callers without names, moves only where the sets stay the same.
 //!
-//! A set tells the epoch to which it was brought, in eight bytes behind its slots: so it is brought
-//! there once, whoever does it.
+//! A set records the epoch to which it was brought, in eight bytes behind its slots. So it is brought
+//! there once, by any VM.
 
 use crate::values::clock::Instant;
 

@@ -2,8 +2,8 @@
 //!
 //! A message comes back as it was sent. After the message `bye` the server starts to close, with
 //! status 1000; otherwise it answers the client's close frame with the same status. Either way the
-//! session ends with two close frames and the end of the connection, which is what proxies take for
-//! a reset that is none.
+//! session ends with two close frames and the end of the connection, which proxies
+//! report as a reset.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::header::{CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE};

@@ -134,7 +134,7 @@ pub(super) fn load(load: &wire::Load, pool_cluster: &str) -> Result<Option<Load>
 }
 
 /// Where metrics are read. Envoy sends a call only to hosts of the cluster it names, and lets the
-/// cluster's fallback choose another host where the address is none of them: so another port needs
+/// cluster's fallback choose another host where it lacks the address. So another port needs
 /// a cluster of its own, and the pool's is no default.
 fn metrics_page(load: &wire::Load, pool_cluster: &str) -> Result<Option<MetricsPage>> {
     let Some(path) = load.metrics_path.as_deref() else {

@@ -6,7 +6,7 @@ use crate::config::read::{Json, Read, objects};
 objects! {
     /// Asking each endpoint how it is: a GET, once per interval by the whole proxy.
     pub struct Check {
-        /// `false` asks nobody; `true` if absent.
+        /// `false` sends no checks; `true` if absent.
         pub enabled: Option<bool>,
         /// Where; `/health` if absent.
         pub path: Option<String>,

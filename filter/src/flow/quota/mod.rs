@@ -140,8 +140,8 @@ impl Quotas {
             .chain(self.fleet.iter_mut().flat_map(|fleet| fleet.counters()))
     }
 
-    /// Time has passed: what was used is told to whom it concerns, and by the leader that the
-    /// limits are in force.
+    /// Time has passed: usage is stored and reported, and the leader records that the limits are in
+    /// force.
     pub(super) fn on_tick(
         &mut self,
         config: &Config,
