@@ -62,11 +62,12 @@ fn a_probe_that_was_not_stored_was_not_sent() {
     let rules = Rules::default();
     let mut shared = tripped(&rules);
     let now = Instant::from_nanos(130_000_000_000);
-    let [first, second] = [0, 1].map(|_| Step::take(Input::Probe, &rules, now, &shared, 0));
+    let [first, second] =
+        [0, 1].map(|_| Step::take(Input::Probe(Caller(1)), &rules, now, &shared, 0));
     assert_eq!(first.outcome, second.outcome, "each believes it is the one");
     assert!(second.store(&mut shared));
     assert!(!first.store(&mut shared));
-    let again = Step::take(Input::Probe, &rules, now, &shared, 0);
+    let again = Step::take(Input::Probe(Caller(1)), &rules, now, &shared, 0);
     assert_eq!(again.outcome, Outcome::Unchanged);
 }
 

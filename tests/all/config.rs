@@ -95,7 +95,7 @@ fn health_and_load_have_the_documented_defaults() {
     assert_eq!((load.interval, &load.metrics), (seconds(5), &None));
     assert_eq!(
         (route.retry.on.len(), route.when_none_is_fit),
-        (4, WhenNoneIsFit::Refuse)
+        (5, WhenNoneIsFit::Refuse)
     );
     assert_eq!((route.retry.first_byte, route.retry.answer), (None, None));
 }

@@ -3,6 +3,7 @@
 mod back;
 mod callers;
 mod ejection;
+mod elsewhere;
 mod told;
 
 use std::collections::BTreeMap;

@@ -128,13 +128,18 @@ fn random_steps(proxy: &mut dyn Proxy, steps: usize, seed: u64, hashes: bool) {
     let mut rng = Rng::new(seed);
     let mut open: Vec<(StreamId, Vec<String>, usize)> = Vec::new();
     let mut counts: BTreeMap<String, i64> = BTreeMap::new();
+    let mut forwarded = 0;
     for step in 0..steps {
         match rng.below(8) {
             0..3 if open.len() < 64 => {
                 let (stream, step) = chat_bytes(proxy, rng.below(8), BODY);
                 let Step::Forwarded(sent) = step else {
-                    panic!("{step:?}")
+                    // Retries have shown endpoints overloaded, and all are at their bounds.
+                    assert_eq!(step.refused().json["error"]["code"], "no_endpoint");
+                    proxy.close(stream);
+                    continue;
                 };
+                forwarded += 1;
                 let order: Vec<String> = sent
                     .header("x-gateway-destination-endpoint")
                     .split(',')
@@ -185,6 +190,7 @@ fn random_steps(proxy: &mut dyn Proxy, steps: usize, seed: u64, hashes: bool) {
             );
         }
     }
+    assert!(forwarded >= steps / 10, "{forwarded} of {steps}");
     if hashes {
         let pool = proxy.metric("junheng.pool.p.in_flight");
         assert_eq!(pool, counts.values().sum::<i64>());

@@ -152,20 +152,23 @@ fn an_answer_begins_with_its_first_data_however_it_is_cut(on: On) {
         b"data: {\"type\":\"response.in_progress\"}\n\n",
     ];
     for (number, preamble) in preambles.into_iter().enumerate() {
-        let begun = |proxy: &dyn Proxy| (!waiting(proxy), proxy.metric("junheng.pool.p.ttft_ms"));
+        let begun = |proxy: &mut dyn Proxy| {
+            proxy.tick(0);
+            (!waiting(proxy), proxy.metric("junheng.pool.p.ttft_ms"))
+        };
         let (before, after) = ((false, number as i64), (true, number as i64 + 1));
         let (stream, _) = open(&mut *proxy);
         for byte in preamble {
             proxy.respond_body(stream, &[*byte], false);
-            assert_eq!(begun(&*proxy), before);
+            assert_eq!(begun(&mut *proxy), before);
         }
         let (start, last) = TOKEN.split_at(TOKEN.len() - 1);
         proxy.respond_body(stream, start, false);
-        assert_eq!(begun(&*proxy), before);
+        assert_eq!(begun(&mut *proxy), before);
         proxy.respond_body(stream, last, false);
-        assert_eq!(begun(&*proxy), after);
+        assert_eq!(begun(&mut *proxy), after);
         finish(&mut *proxy, stream, &[DONE]);
-        assert_eq!(begun(&*proxy), after);
+        assert_eq!(begun(&mut *proxy), after);
     }
 }
 
@@ -185,6 +188,7 @@ fn an_answer_that_is_no_stream_begins_with_its_first_byte(on: On) {
             let (stream, _) = open_with(&mut *proxy, headers);
             assert!(waiting(&*proxy));
             proxy.respond_body(stream, &error[..1], false);
+            proxy.tick(0);
             assert!(!waiting(&*proxy));
             finish(&mut *proxy, stream, &[&error[1..]]);
         }

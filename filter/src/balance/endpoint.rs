@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::values::clock::Instant;
-use crate::values::units::{Share, Weight};
+use crate::values::units::{Bound, Share, Weight};
 
 /// One endpoint. Its fields lie side by side as a sample of a large pool touches few endpoints, and
 /// of each all that there is.
@@ -17,8 +17,8 @@ pub(super) struct Endpoint {
     pub share: Share,
     /// Requests in flight: exact as of the last tick, and this worker's own steps since.
     pub in_flight: u32,
-    /// The most requests in flight that it is trusted with.
-    pub bound: u32,
+    /// The requests in flight that it is trusted with.
+    pub bound: Option<Bound>,
     pub penalty: Penalty,
     pub first_byte: Mean,
 }
@@ -32,15 +32,12 @@ pub struct Experience {
 }
 
 impl Endpoint {
-    /// The bound of one that has none.
-    pub const UNBOUNDED: u32 = u32::MAX;
-
     pub fn new(weight: Weight) -> Endpoint {
         Endpoint {
             weight,
             share: Share::WHOLE,
             in_flight: 0,
-            bound: Endpoint::UNBOUNDED,
+            bound: None,
             penalty: Penalty::default(),
             first_byte: Mean::default(),
         }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::values::clock::Instant;
-use crate::values::units::{Share, Weight};
+use crate::values::units::{Bound, Share, Weight};
 
 use super::Gauges;
 use super::endpoint::{Endpoint, Experience, Mean};
@@ -87,29 +87,32 @@ impl View {
     }
 
     /// Bounds the requests in flight at `endpoint`, or lifts its bound.
-    pub fn set_bound(&mut self, endpoint: usize, bound: Option<u32>) {
+    pub fn set_bound(&mut self, endpoint: usize, bound: Option<Bound>) {
         let Some(endpoint) = self.endpoints.get_mut(endpoint) else {
             return;
         };
-        let was = endpoint.bound != Endpoint::UNBOUNDED;
-        endpoint.bound = bound.unwrap_or(Endpoint::UNBOUNDED);
-        let is = endpoint.bound != Endpoint::UNBOUNDED;
+        let was = std::mem::replace(&mut endpoint.bound, bound).is_some();
         self.bounded = self
             .bounded
-            .saturating_add(is.into())
+            .saturating_add(bound.is_some().into())
             .saturating_sub(was.into());
     }
 
-    /// The most requests in flight that `endpoint` is trusted with; `None` without a bound.
-    pub fn bound(&self, endpoint: usize) -> Option<u32> {
-        let bound = self.endpoints.get(endpoint)?.bound;
-        (bound != Endpoint::UNBOUNDED).then_some(bound)
+    /// The requests in flight that `endpoint` is trusted with; `None` without a bound.
+    pub fn bound(&self, endpoint: usize) -> Option<Bound> {
+        self.endpoints.get(endpoint)?.bound
     }
 
     /// Whether one more request is within the bound of `endpoint`, as far as this worker knows.
     pub fn has_room(&self, endpoint: usize) -> bool {
+        let most = self.bound(endpoint).map(|bound| bound.most);
+        self.is_below(endpoint, most)
+    }
+
+    /// Whether fewer than `most` requests are in flight at `endpoint`, as far as this worker knows.
+    pub(super) fn is_below(&self, endpoint: usize, most: Option<u32>) -> bool {
         let endpoint = self.endpoints.get(endpoint);
-        endpoint.is_some_and(|endpoint| endpoint.in_flight < endpoint.bound)
+        endpoint.is_some_and(|endpoint| most.is_none_or(|most| endpoint.in_flight < most))
     }
 
     /// Whether any endpoint has a bound.

@@ -42,7 +42,11 @@ impl Stream {
             return;
         };
         let waited = std::mem::take(&mut placed.waiting);
-        pool.meters.begin(placed.carrier, waited, host);
+        pool.meters.begin(placed.carrier, waited);
+        if worker.retired {
+            // No tick will tell it.
+            pool.meters.tell_begun(host);
+        }
         if let Some(fault) = placed.beginning.fault {
             return fail(placed, pool, fault.status(), host);
         }

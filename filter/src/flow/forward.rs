@@ -1,6 +1,5 @@
 //! The decision put into words for the proxy: request headers, and a body where the model is renamed.
 
-use crate::balance::Order;
 use crate::config::{Retry, RetryOn};
 use crate::request::Facts;
 use crate::request::rewrite::{Changes, rewrite};
@@ -37,7 +36,7 @@ pub(super) fn forward(
     let route = worker.config.route(choice.route);
     if let Some(route) = route {
         let streams = facts.is_some_and(|facts| facts.stream);
-        retries(&route.retry, &choice.order, streams, &mut headers);
+        retries(&route.retry, choice, streams, &mut headers);
     }
     let changes = Changes {
         model: choice.alias.as_deref(),
@@ -64,12 +63,23 @@ pub(super) fn forward(
 }
 
 /// Tells the proxy when to try the next endpoint of the order, and not to go on once it is used up.
-fn retries(retry: &Retry, order: &Order, streams: bool, headers: &mut Vec<(&'static str, String)>) {
-    let statuses = list(retry.on.iter().filter_map(|on| statuses(*on)));
+fn retries(
+    retry: &Retry,
+    choice: &Choice,
+    streams: bool,
+    headers: &mut Vec<(&'static str, String)>,
+) {
+    let retried = retry.on.iter().filter(|on| match on {
+        RetryOn::Overloaded => choice.hides.overload,
+        RetryOn::TooManyRequests => choice.hides.limits,
+        _ => true,
+    });
+    let statuses = list(retried.filter_map(|on| statuses(*on)));
     let listed = (!statuses.is_empty()).then_some("retriable-status-codes");
     let on = retry.on.iter().filter_map(|on| reason(*on));
     headers.push((RETRY_ON, list(on.chain(listed))));
-    headers.push((MAX_RETRIES, order.len().saturating_sub(1).to_string()));
+    let others = choice.order.len().saturating_sub(1);
+    headers.push((MAX_RETRIES, others.to_string()));
     if listed.is_some() {
         headers.push((RETRIABLE_STATUS, statuses));
     }

@@ -1,6 +1,5 @@
 //! What a response says of the endpoints that were tried: how they stand, how loaded they are, who carried it.
 
-use crate::config::{Retry, RetryOn};
 use crate::health::{Proof, retry_after};
 use crate::load::{orca, weight};
 use crate::ports::Host;
@@ -113,13 +112,11 @@ pub(super) fn read_load(
 }
 
 /// Moves the request in the in-flight counts to the endpoint that answered, and judges those that
-/// were tried before it. A proxy retries behind the filter's back and tells only how often: what it
-/// retried upon is known as far as the rule asks for it.
+/// were tried before it. A proxy retries behind the filter's back and tells only how often.
 pub(super) fn follow_retries(
     placed: &mut Placed,
     pool: &mut PoolState,
     start: &ResponseStart<'_>,
-    retry: Option<&Retry>,
     host: &mut dyn Host,
 ) {
     let failed = (start.attempts as usize).saturating_sub(1);
@@ -130,9 +127,16 @@ pub(super) fn follow_retries(
     // What the first endpoints cost is not the last one's slowness, and how much it was nobody tells.
     placed.retried = true;
     let now = host.now();
-    let verdict = hidden(start, retry);
     let order = placed.order;
-    for endpoint in order.iter().take(failed) {
+    let served = start.origin == Origin::Endpoint && start.status < 400;
+    for (at, endpoint) in order.iter().take(failed).enumerate() {
+        let verdict = match served {
+            // It failed at the next endpoint, too, or what the answer proves is not known.
+            false => Verdict::Nothing,
+            // How much the later ones carried when they were tried is not known.
+            true if at > 0 && placed.hides.any() => Verdict::Nothing,
+            true => Verdict::Hidden(placed.hides),
+        };
         // The probe, if there is one, is the first.
         let seen = placed.seen(verdict);
         let endpoints = &mut pool.endpoints;
@@ -151,19 +155,5 @@ pub(super) fn follow_retries(
         }
         // The list was used up and the proxy went on by itself: whom it found nobody tells.
         None => placed.judged = true,
-    }
-}
-
-/// What an attempt says of its endpoint that the proxy retried without telling why.
-fn hidden(start: &ResponseStart<'_>, retry: Option<&Retry>) -> Verdict {
-    let served = start.origin == Origin::Endpoint && start.status < 400;
-    let may_be = |on| retry.is_some_and(|retry| retry.on.contains(&on));
-    match served {
-        // It failed at the next endpoint, too, or what the answer proves is not known.
-        false => Verdict::Nothing,
-        // Rather too little to do for an endpoint that fails than a pool tripped by its load.
-        true if may_be(RetryOn::Overloaded) => Verdict::Overloaded(None),
-        true if may_be(RetryOn::TooManyRequests) => Verdict::Limited(None),
-        true => Verdict::Bad(Proof::ServedElsewhere, 0),
     }
 }

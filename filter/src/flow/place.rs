@@ -3,49 +3,37 @@
 use std::rc::Rc;
 
 use crate::answer::UsageReader;
-use crate::balance::{Ask, Order};
-use crate::config::{Config, HashKey, ModelId, PoolId, Readers, RouteId, WhenNoneIsFit};
+use crate::balance::Order;
+use crate::config::{Config, ModelId, PoolId, Readers, RouteId};
 use crate::health::Caller;
-use crate::identity;
 use crate::ports::Host;
-use crate::report::decision::DroppedBy;
 use crate::request::{self, Api, Facts, Limits};
-use crate::route::{self, Query, Unfit};
+use crate::route;
 use crate::values::clock::Instant;
-use crate::values::headers::Headers;
-use crate::values::murmur3::murmur3_32;
 use crate::values::units::Tokens;
 
 use super::caller;
 use super::forward::forward;
-use super::pool::PoolGauges;
-use super::quota::{self, EngineAnswer, Reservation, Unreserved, Wanted};
+use super::pick::{Dropped, Found, Picking, pick};
+use super::quota::{self, Reservation, Unreserved, Wanted};
 use super::request::{Asked, Asking, Kind};
 use super::stream::{Beginning, Learning, Placed};
+use super::subject::Subject;
 use super::unplaced::{Need, nowhere};
 use super::verdict::{Refusal, Verdict};
+use super::watch::Hides;
 use super::{Stream, Worker};
-
-/// A request as rules and balancers look at it.
-struct Subject<'a> {
-    headers: &'a Headers,
-    facts: Option<&'a Facts>,
-    /// The model asked for.
-    model: Option<&'a str>,
-    realtime: bool,
-    tenant: Option<&'a str>,
-    /// How often the engine was asked for its limits, and what it says.
-    limits: (u8, Option<EngineAnswer>),
-}
 
 /// What was found for a request.
 pub(super) struct Choice {
     pub(super) route: RouteId,
     pub(super) pool: PoolId,
     pub(super) order: Order,
+    /// What a retry would hide, beside failures.
+    pub(super) hides: Hides,
     /// The probe's token, if the first endpoint is asked whether it is back.
     probe: Option<u32>,
-    dropped: Vec<(PoolId, DroppedBy)>,
+    dropped: Vec<Dropped>,
     /// What the model is called upstream, where that differs.
     pub(super) alias: Option<String>,
     /// The model as asked for and as sent, where they are known.
@@ -114,53 +102,6 @@ fn may_see_decisions(config: &Config, tenant: Option<&str>) -> bool {
     }
 }
 
-impl<'a> Subject<'a> {
-    fn new(config: &Config, asked: &'a Asked, facts: Option<&'a Facts>) -> Subject<'a> {
-        let (model, realtime) = match &asked.kind {
-            Kind::Body(_) => (facts.map(|facts| facts.model.as_str()), false),
-            Kind::Realtime(model) => (model.as_deref(), true),
-            Kind::Plain => (None, false),
-        };
-        Subject {
-            headers: &asked.headers,
-            facts,
-            model,
-            realtime,
-            limits: asked.limits.so_far(),
-            tenant: match &asked.caller.tenant {
-                Some(proven) => Some(proven),
-                None => identity::believed(config, &asked.headers),
-            },
-        }
-    }
-
-    fn query(&self, input: Option<Tokens>) -> Query<'a> {
-        let path = self.headers.first(":path").unwrap_or_default();
-        Query {
-            model: self.model,
-            input,
-            stream: self.facts.map(|facts| facts.stream),
-            realtime: self.realtime,
-            path: path.split(|&byte| byte == b'?').next().unwrap_or_default(),
-            headers: self.headers,
-            tenant: self.tenant,
-        }
-    }
-
-    /// The key that `consistent_hash` is to hash.
-    fn key(&self, from: Option<&HashKey>) -> Option<u64> {
-        match from? {
-            HashKey::Header(name) => self.headers.first(name).map(key),
-            HashKey::Tenant => self.tenant.map(|tenant| key(tenant.as_bytes())),
-            HashKey::Prompt => self.facts.map(|facts| facts.prompt_key),
-        }
-    }
-}
-
-fn key(bytes: &[u8]) -> u64 {
-    murmur3_32(bytes, 0).into()
-}
-
 /// Rule, pools in their order, endpoint.
 fn choose(
     worker: &mut Worker,
@@ -196,6 +137,7 @@ fn choose(
     let need = input.map(|input| input.saturating_add(output.unwrap_or_default()));
 
     let now = host.now();
+    let caller = caller::known(subject.tenant, &config.identity, subject.headers);
     let reserved = match worker.quotas {
         None => None,
         Some(_) => {
@@ -213,54 +155,17 @@ fn choose(
             quota::reserve(worker, &wanted, now, host)?
         }
     };
-    let (mut dropped, mut chosen) = (Vec::new(), None);
-    for &pool in &route.pools {
-        match route::fit(&config, pool, model, need) {
-            Err(Unfit::Model) => dropped.push((pool, DroppedBy::Model)),
-            Err(Unfit::Window(_)) => dropped.push((pool, DroppedBy::Window)),
-            // Endpoints that are tripped and spared serve where no other pool does; here they are
-            // probed, or the pool would never be back.
-            Ok(()) if is_spared_only(worker, pool) => {
-                match pick_probe(worker, pool, route.attempts, now, host) {
-                    None => dropped.push((pool, DroppedBy::Endpoints)),
-                    Some(found) => {
-                        chosen = Some((pool, found));
-                        break;
-                    }
-                }
-            }
-            Ok(()) => match pick(worker, &config, pool, subject, (route.attempts, now), host) {
-                None => dropped.push((pool, DroppedBy::Endpoints)),
-                Some(found) => {
-                    chosen = Some((pool, found));
-                    break;
-                }
-            },
-        }
-    }
-    if chosen.is_none() {
-        let spared = |(pool, by): &(PoolId, DroppedBy)| {
-            *by == DroppedBy::Endpoints && is_spared_only(worker, *pool)
-        };
-        let spared = dropped.iter().position(spared);
-        if let Some((at, pool)) = spared.and_then(|at| Some((at, dropped.get(at)?.0))) {
-            let found = pick(worker, &config, pool, subject, (route.attempts, now), host);
-            chosen = found.map(|found| (pool, found));
-            if chosen.is_some() {
-                dropped.remove(at);
-            }
-        }
-    }
-    if chosen.is_none() && route.when_none_is_fit == WhenNoneIsFit::Panic {
-        let unfit = dropped
-            .iter()
-            .position(|(_, by)| *by == DroppedBy::Endpoints);
-        if let Some((pool, _)) = unfit.map(|at| dropped.remove(at)) {
-            let order = any(worker, pool, route.attempts, host);
-            chosen = order.map(|order| (pool, (order, None)));
-        }
-    }
-    let Some((pool, (order, probe))) = chosen else {
+    let picking = Picking {
+        config: &config,
+        route,
+        subject,
+        model,
+        need,
+        caller,
+        now,
+    };
+    let (found, dropped) = pick(worker, &picking, host);
+    let Some(Found { pool, order, probe }) = found else {
         quota::abandon(worker, reserved, host);
         let need = Need {
             model,
@@ -271,88 +176,22 @@ fn choose(
         let refusal = nowhere(worker, &dropped, &need, now);
         return Err(refusal.into());
     };
+    let chosen = worker.pools.get_mut(pool.0);
+    let hides = chosen.map(|pool| pool.hides(&order, &route.retry, now));
     Ok(Choice {
         route: route_id,
         pool,
         order,
+        hides: hides.unwrap_or_default(),
         probe,
         dropped,
         alias: alias.map(str::to_owned),
         models: [asked_model, sent_model],
         input,
-        caller: caller::known(subject.tenant, &config.identity, subject.headers),
+        caller,
         reserved,
         sent: now,
     })
-}
-
-/// Whether all that takes traffic in a pool is tripped.
-fn is_spared_only(worker: &Worker, pool: PoolId) -> bool {
-    let pool = worker.pools.get(pool.0);
-    pool.is_some_and(|pool| pool.watch.is_spared_only())
-}
-
-/// The endpoints of `pool` to try, the first of them claimed, and the probe's token if it is one; `None`
-/// where none takes traffic.
-fn pick(
-    worker: &mut Worker,
-    config: &Config,
-    id: PoolId,
-    subject: &Subject<'_>,
-    (attempts, now): (usize, Instant),
-    host: &mut dyn Host,
-) -> Option<(Order, Option<u32>)> {
-    let key = subject.key(config.pool(id)?.balance.key.as_ref());
-    let pool = worker.pools.get_mut(id.0)?;
-    let ask = Ask { key, now, attempts };
-    let mut gauges = PoolGauges {
-        meters: &pool.meters,
-        host,
-    };
-    let mut order = pool.endpoints.pick(&ask, &mut gauges, &mut worker.rng);
-    if let Some(first) = order.first() {
-        pool.watch.placed(first, &mut pool.endpoints, now, host);
-    }
-    let probed = pool.watch.claim_probe(&mut pool.endpoints, now, host);
-    if let Some((endpoint, _)) = probed {
-        // Whom the balancer chose is tried next if the probe fails, so that its caller need not know.
-        if let Some(first) = order.first() {
-            pool.endpoints.view_mut().on_release(first);
-            pool.meters.release(first, host);
-        }
-        pool.meters.claim(endpoint, host);
-        pool.endpoints.view_mut().on_claim(endpoint);
-        order.put_first(endpoint, attempts);
-    }
-    (!order.is_empty()).then_some((order, probed.map(|(_, token)| token)))
-}
-
-/// The endpoint of `pool` that is due for a probe, claimed, and the probe's token.
-fn pick_probe(
-    worker: &mut Worker,
-    id: PoolId,
-    attempts: usize,
-    now: Instant,
-    host: &mut dyn Host,
-) -> Option<(Order, Option<u32>)> {
-    let pool = worker.pools.get_mut(id.0)?;
-    let (endpoint, token) = pool.watch.claim_probe(&mut pool.endpoints, now, host)?;
-    pool.meters.claim(endpoint, host);
-    pool.endpoints.view_mut().on_claim(endpoint);
-    let mut order = Order::default();
-    order.push(u32::try_from(endpoint).ok()?, attempts);
-    Some((order, Some(token)))
-}
-
-/// Endpoints of a pool in which none is fit, the first of them claimed: better one that may fail than none.
-/// `None` where the configuration drains them all.
-fn any(worker: &mut Worker, id: PoolId, attempts: usize, host: &mut dyn Host) -> Option<Order> {
-    let pool = worker.pools.get_mut(id.0)?;
-    let order = pool.watch.any(attempts, &mut worker.rng);
-    let first = order.first()?;
-    pool.meters.claim(first, host);
-    pool.endpoints.view_mut().on_claim(first);
-    Some(order)
 }
 
 /// What is kept of the decision until the response has ended; `asks` tells whether usage is asked for on the
@@ -381,6 +220,7 @@ fn placed(
             .pools
             .get(choice.pool.0)
             .map_or(0, |pool| pool.in_flight(carrier)),
+        hides: choice.hides,
         caller: choice.caller,
         order: choice.order,
         sent: choice.sent,

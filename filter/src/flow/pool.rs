@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::balance::{self, Gauges};
-use crate::config::{Algorithm, CheckAnswer, Pool};
+use crate::balance::{self, Gauges, Order};
+use crate::config::{Algorithm, CheckAnswer, Pool, Retry, RetryOn};
 use crate::health::Check;
 use crate::load::prometheus;
 use crate::ports::{Host, Kind, Meter};
@@ -19,7 +19,7 @@ use super::lease::Lane;
 use super::loads::Loads;
 use super::member::{Account, Member};
 use super::turns;
-use super::watch::Watch;
+use super::watch::{Hides, Watch};
 
 /// A pool as one worker sees it.
 pub(super) struct PoolState {
@@ -45,6 +45,9 @@ pub(super) struct PoolMeters {
     /// Load reports that could not be read.
     pub(super) refused_reports: Counter,
     pub(super) ttft: Option<Meter>,
+    /// Endpoints whose answers have begun, and how many tokens waited for them: the host is told
+    /// with the endpoint's next step, which comes soon where there is traffic, or on the tick.
+    begun: Vec<(usize, u32)>,
     member: Rc<RefCell<Member>>,
 }
 
@@ -153,6 +156,34 @@ impl PoolState {
         u32::try_from(carried).unwrap_or(u32::MAX)
     }
 
+    /// Claims `endpoint` other than by a pick of the balancer's.
+    pub(super) fn claim(&mut self, endpoint: usize, host: &mut dyn Host) {
+        self.meters.claim(endpoint, host);
+        self.endpoints.view_mut().on_claim(endpoint);
+    }
+
+    /// What a retry of the request that goes to `order` is to hide of its first endpoint, beside
+    /// failures: nothing, where the request is a question.
+    ///
+    /// Overload is tried at the next endpoints only where none of these has a bound. At their
+    /// bounds they would refuse it as well, and what the proxy sends there by itself is counted
+    /// nowhere until it is answered, so it would show as refusals of fewer requests than they
+    /// carry.
+    pub(super) fn hides(&mut self, order: &Order, retry: &Retry, now: Instant) -> Hides {
+        let view = self.endpoints.view();
+        let mut next = order.iter().skip(1);
+        let hides = Hides {
+            overload: retry.on.contains(&RetryOn::Overloaded)
+                && next.all(|endpoint| view.bound(endpoint).is_none()),
+            limits: retry.on.contains(&RetryOn::TooManyRequests),
+        };
+        let first = order.first().filter(|_| hides.any() && order.len() > 1);
+        match first.is_some_and(|first| self.watch.asks(first, now)) {
+            true => Hides::default(),
+            false => hides,
+        }
+    }
+
     /// Takes the other workers' in-flight counts into this worker's view.
     pub(super) fn sync_in_flight(&mut self, host: &mut dyn Host) {
         for endpoint in 0..self.meters.endpoints.len() {
@@ -204,6 +235,7 @@ impl PoolMeters {
             retries: Counter::define(host, &metrics::pool_retries(name)),
             refused_reports: Counter::define(host, &metrics::pool_refused_reports(name)),
             ttft: host.define(Kind::Histogram, &metrics::pool_ttft(name)),
+            begun: Vec::new(),
             member: Rc::clone(member),
         }
     }
@@ -243,33 +275,51 @@ impl PoolMeters {
     }
 
     /// A request that was claimed goes to `endpoint`, and `waiting` tokens of it wait there.
-    pub(super) fn enter(&self, endpoint: usize, waiting: u32, host: &mut dyn Host) {
-        self.wait(endpoint, waiting.into(), host);
+    pub(super) fn enter(&mut self, endpoint: usize, waiting: u32, host: &mut dyn Host) {
+        let begun = self.take_begun(endpoint);
+        let tokens = i64::from(waiting).saturating_sub(begun.into());
+        self.wait(endpoint, tokens, host);
         self.book(endpoint, host, |load| {
             load.in_flight = load.in_flight.saturating_add(1);
-            load.waiting = load.waiting.saturating_add(waiting);
+            load.waiting = load.waiting.saturating_add(waiting).saturating_sub(begun);
         });
     }
 
     /// The answer has begun that `waiting` tokens waited for.
-    pub(super) fn begin(&self, endpoint: usize, waiting: u32, host: &mut dyn Host) {
+    pub(super) fn begin(&mut self, endpoint: usize, waiting: u32) {
         if waiting == 0 {
             return;
         }
-        self.wait(endpoint, i64::from(waiting).saturating_neg(), host);
-        self.book(endpoint, host, |load| {
-            load.waiting = load.waiting.saturating_sub(waiting);
-        });
+        match self.begun.iter_mut().find(|(known, _)| *known == endpoint) {
+            Some((_, begun)) => *begun = begun.saturating_add(waiting),
+            None => self.begun.push((endpoint, waiting)),
+        }
+    }
+
+    /// Tells the host of the answers that have begun.
+    pub(super) fn tell_begun(&mut self, host: &mut dyn Host) {
+        for (endpoint, begun) in std::mem::take(&mut self.begun) {
+            self.wait(endpoint, i64::from(begun).saturating_neg(), host);
+            self.book(endpoint, host, |load| {
+                load.waiting = load.waiting.saturating_sub(begun);
+            });
+        }
     }
 
     /// A request has left `endpoint`, where `waiting` tokens of it still waited.
-    pub(super) fn leave(&self, endpoint: usize, waiting: u32, host: &mut dyn Host) {
+    pub(super) fn leave(&mut self, endpoint: usize, waiting: u32, host: &mut dyn Host) {
         self.release(endpoint, host);
-        self.wait(endpoint, i64::from(waiting).saturating_neg(), host);
+        let gone = waiting.saturating_add(self.take_begun(endpoint));
+        self.wait(endpoint, i64::from(gone).saturating_neg(), host);
         self.book(endpoint, host, |load| {
             load.in_flight = load.in_flight.saturating_sub(1);
-            load.waiting = load.waiting.saturating_sub(waiting);
+            load.waiting = load.waiting.saturating_sub(gone);
         });
+    }
+
+    fn take_begun(&mut self, endpoint: usize) -> u32 {
+        let known = self.begun.iter().position(|(known, _)| *known == endpoint);
+        known.map_or(0, |at| self.begun.swap_remove(at).1)
     }
 
     fn wait(&self, endpoint: usize, tokens: i64, host: &mut dyn Host) {

@@ -103,8 +103,7 @@ impl Stream {
         placed.beginning.opening = begin::opening(&start);
         let tunnel = start.opens_tunnel(placed.connects);
         if start.origin != Origin::Proxy {
-            let retried = worker.config.route(placed.route).map(|route| &route.retry);
-            follow_retries(placed, pool, &start, retried, host);
+            follow_retries(placed, pool, &start, host);
             if let Some(verdict) = verdict(&start, host) {
                 judge(placed, pool, verdict, host);
             }

@@ -10,6 +10,7 @@ use crate::values::units::Tokens;
 
 use super::quota::Reservation;
 use super::request::Asked;
+use super::watch::Hides;
 
 /// One request and its response.
 ///
@@ -56,6 +57,8 @@ pub(super) struct Placed {
     pub(super) caller: Option<Caller>,
     /// Requests in flight at the carrier, this one included, when it was placed there.
     pub(super) in_flight: u32,
+    /// What a retry would hide, beside failures.
+    pub(super) hides: Hides,
     /// When it was sent first.
     pub(super) sent: Instant,
     /// Whether more than one endpoint was tried, or may have been.

@@ -54,7 +54,7 @@ pub struct Worker {
     /// Counters of refusals by their codes, each defined when it is first needed.
     refused: Vec<(&'static str, Counter)>,
     /// Whether the configuration has been replaced: no tick will come any more.
-    retired: bool,
+    pub(super) retired: bool,
 }
 
 impl Worker {
@@ -389,6 +389,9 @@ impl Worker {
     }
 
     fn tell_counts(&mut self, host: &mut dyn Host) {
+        for pool in &mut self.pools {
+            pool.meters.tell_begun(host);
+        }
         let pools = self
             .pools
             .iter_mut()

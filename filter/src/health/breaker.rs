@@ -12,8 +12,12 @@ use std::time::Duration;
 use crate::values::clock::Instant;
 use crate::values::units::Share;
 
+use super::evidence::Caller;
 use super::rules::Rules;
 use super::standing::ramped;
+
+/// So long a probe that is due waits for other callers than that of the last one.
+const OTHERS_TURN: Duration = Duration::from_secs(1);
 
 /// The breaker of one endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +30,8 @@ pub(super) struct Breaker {
     /// Probes sent so far; its value is the token of the last. Never set back, so the late answer of a lost
     /// probe is never taken for another's.
     pub probes: u32,
+    /// Who sent the last one.
+    pub prober: Option<Caller>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,13 +91,25 @@ impl Breaker {
     }
 
     pub fn ramp(&mut self, now: Instant) {
+        self.prober = None;
         self.phase = Phase::Ramping { since: now };
     }
 
-    /// Sends a probe; its token.
-    pub fn probe(&mut self, rules: &Rules, now: Instant) -> u32 {
+    /// Whether `caller` leaves a probe that is due to others: it has sent the last one, and they
+    /// have had no time to send this one. Else one caller whose requests fail could send them all.
+    pub fn gives_way(&self, caller: Caller, now: Instant) -> bool {
+        let since_due = match self.phase {
+            Phase::Tripped { until } | Phase::Probing { until } => now.since(until),
+            Phase::Admitting | Phase::Ramping { .. } => return false,
+        };
+        self.prober == Some(caller) && since_due < OTHERS_TURN
+    }
+
+    /// Sends a probe of `caller`'s; its token.
+    pub fn probe(&mut self, rules: &Rules, caller: Caller, now: Instant) -> u32 {
         let until = now.after(rules.probe_lost);
         self.phase = Phase::Probing { until };
+        self.prober = Some(caller);
         self.probes = self.probes.wrapping_add(1);
         self.probes
     }

@@ -10,24 +10,24 @@ use crate::values::murmur3::murmur3_32;
 use super::State;
 use super::breaker::{Breaker, Cause, Phase, TripRule};
 use super::checks::Checks;
-use super::evidence::{Caller, Callers, Row};
+use super::evidence::{Caller, Callers, Pairs, Row};
 use super::overload::Overload;
 use super::window::{BUCKETS, Bucket, Window};
 
 /// To be raised with any change of the layout, or of what a field means.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Two callers, each with its time.
 const CALLERS: usize = 2 * (1 + 4 + 8);
-/// Version; phase, its time, since, cause, probes; overload; availability, checks, status; window;
+/// Version; phase, its time, since, cause, probes, prober; overload; availability, checks, status; window;
 /// row; callers served and failing; buckets; checksum.
 const SIZE: usize = 1
-    + (1 + 8 + 8 + 3 + 4)
+    + (1 + 8 + 8 + 3 + 4 + (1 + 4))
     + (8 + 4 + 8 + 8 + 4 + 1 + (1 + 4 + 8))
     + (1 + 1 + 2)
     + (1 + 8 + 8)
-    + (4 + 4 + 4 + 4 + 1)
+    + (4 + 4 + 4 + 4 + 4 + 1)
     + 2 * CALLERS
-    + BUCKETS * (4 + 4 + 8)
+    + BUCKETS * (4 + (4 + 4 + 4) + 8)
     + 4;
 
 impl State {
@@ -49,6 +49,8 @@ impl State {
         bytes.push(self.breaker.cause.rule as u8);
         bytes.extend(self.breaker.cause.status.to_le_bytes());
         bytes.extend(self.breaker.probes.to_le_bytes());
+        bytes.push(u8::from(self.breaker.prober.is_some()));
+        bytes.extend(self.breaker.prober.unwrap_or_default().0.to_le_bytes());
         let overload = &self.overload;
         bytes.extend(overload.rests_until.as_nanos().to_le_bytes());
         bytes.extend(overload.bound.to_le_bytes());
@@ -64,7 +66,13 @@ impl State {
         bytes.extend(newest.as_nanos().to_le_bytes());
         bytes.extend(self.window.answered_at_failure.to_le_bytes());
         let row = &self.window.row;
-        for word in [row.length, row.unreached, row.unopposed, row.caller.0] {
+        for word in [
+            row.length,
+            row.unreached,
+            row.unopposed,
+            row.unexplained,
+            row.caller.0,
+        ] {
             bytes.extend(word.to_le_bytes());
         }
         bytes.push(u8::from(row.several));
@@ -73,8 +81,14 @@ impl State {
             write_met(callers.other, &mut bytes);
         }
         for bucket in &self.window.buckets {
-            bytes.extend(bucket.failures.to_le_bytes());
-            bytes.extend(bucket.unopposed.to_le_bytes());
+            let Pairs {
+                failures,
+                unpaired,
+                caller,
+            } = bucket.unopposed;
+            for word in [bucket.failures, failures, unpaired, caller.0] {
+                bytes.extend(word.to_le_bytes());
+            }
             bytes.extend(bucket.base.to_le_bytes());
         }
         bytes.extend(murmur3_32(&bytes, 0).to_le_bytes());
@@ -113,6 +127,7 @@ impl State {
             since,
             cause: Cause { rule, status },
             probes: rest.word()?,
+            prober: rest.caller()?,
         };
         let overload = Overload {
             rests_until: rest.time()?,
@@ -136,6 +151,7 @@ impl State {
                 length: rest.word()?,
                 unreached: rest.word()?,
                 unopposed: rest.word()?,
+                unexplained: rest.word()?,
                 caller: Caller(rest.word()?),
                 several: rest.flag()?,
             },
@@ -145,7 +161,11 @@ impl State {
         for bucket in &mut window.buckets {
             *bucket = Bucket {
                 failures: rest.word()?,
-                unopposed: rest.word()?,
+                unopposed: Pairs {
+                    failures: rest.word()?,
+                    unpaired: rest.word()?,
+                    caller: Caller(rest.word()?),
+                },
                 base: rest.long()?,
             };
         }
@@ -206,6 +226,11 @@ impl Reader<'_> {
         }
     }
 
+    fn caller(&mut self) -> Option<Option<Caller>> {
+        let (known, caller) = (self.flag()?, self.word()?);
+        Some(known.then_some(Caller(caller)))
+    }
+
     fn met(&mut self) -> Option<Option<(Caller, Instant)>> {
         let (met, caller, at) = (self.flag()?, self.word()?, self.time()?);
         Some(met.then_some((Caller(caller), at)))
@@ -262,16 +287,19 @@ mod tests {
     prop_compose! {
         fn window()(
             newest in proptest::option::of(time()),
-            buckets in any::<[(u32, u32, u64); BUCKETS]>(),
-            row in any::<[u32; 4]>(),
+            buckets in any::<[([u32; 4], u64); BUCKETS]>(),
+            row in any::<[u32; 5]>(),
             several in any::<bool>(),
             answered_at_failure in any::<u64>(),
         ) -> Window {
-            let buckets = buckets.map(|(failures, unopposed, base)| Bucket {
-                failures, unopposed, base,
+            let buckets = buckets.map(|([failures, all, unpaired, caller], base)| Bucket {
+                failures,
+                unopposed: Pairs { failures: all, unpaired, caller: Caller(caller) },
+                base,
             });
-            let [length, unreached, unopposed, caller] = row;
-            let row = Row { length, unreached, unopposed, caller: Caller(caller), several };
+            let [length, unreached, unopposed, unexplained, caller] = row;
+            let caller = Caller(caller);
+            let row = Row { length, unreached, unopposed, unexplained, caller, several };
             Window { newest, buckets, row, answered_at_failure }
         }
     }
@@ -296,6 +324,7 @@ mod tests {
             since in time(),
             cause in cause(),
             probes in any::<u32>(),
+            prober in proptest::option::of(any::<u32>().prop_map(Caller)),
             overload in overload(),
             unavailable in any::<bool>(),
             checks in any::<(u8, u16)>(),
@@ -305,7 +334,7 @@ mod tests {
         ) -> State {
             let (against, status) = checks;
             State {
-                breaker: Breaker { phase, since, cause, probes },
+                breaker: Breaker { phase, since, cause, probes, prober },
                 window,
                 served,
                 failing,
@@ -339,7 +368,7 @@ mod tests {
     #[test]
     fn a_value_cut_short_drawn_out_or_of_another_version_is_refused() {
         let bytes = State::default().encode();
-        assert!(bytes.len() < 1024);
+        assert!(bytes.len() <= 1024, "{} bytes", bytes.len());
         for len in 0..bytes.len() {
             assert_eq!(State::decode(&bytes[..len]), None, "{len} bytes");
         }
@@ -354,7 +383,7 @@ mod tests {
         assert_eq!(State::decode(&resealed(0, VERSION + 1)), None);
         assert_eq!(State::decode(&resealed(1, 4)), None, "an unknown phase");
         assert_eq!(
-            State::decode(&resealed(71, 2)),
+            State::decode(&resealed(76, 2)),
             None,
             "neither available nor not"
         );

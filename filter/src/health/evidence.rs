@@ -9,8 +9,11 @@
 //!   so it counts for any caller.
 //! - *Served elsewhere*: another endpoint served the same request. It counts as unopposed where only
 //!   this caller's requests fail, and others' are served.
+//! - *Unexplained*: another endpoint served the same request, but this one may have refused it (503,
+//!   529, 429). It lengthens a row, which a failure that is explained may complete.
 //! - *Unopposed*: the endpoint answered with an error or too late, and no other endpoint was asked.
-//!   It counts only if two callers have such failures, or if the endpoint serves no other caller.
+//!   In a row it counts if two callers have such failures, or if the endpoint serves no other
+//!   caller; in a share as far as other callers' failures make [`Pairs`] with it.
 //!
 //! What every endpoint tried answers alike is no failure of any of them, and never comes here.
 //! The idea is that of outlier detection (Envoy's success rate ejection): an endpoint is bad only
@@ -40,6 +43,8 @@ pub enum Proof {
     Unreached,
     /// Another endpoint served the same request.
     ServedElsewhere,
+    /// Another endpoint served the same request, which this one may have refused.
+    Unexplained,
     /// No other endpoint was asked.
     Unopposed,
 }
@@ -80,10 +85,67 @@ impl Callers {
             .any(|(met, _)| met != caller)
     }
 
-    /// Whether two callers were met within `window` before `now`.
-    pub fn are_several(&self, window: Duration, now: Instant) -> bool {
-        self.latest
-            .is_some_and(|(latest, _)| self.others(latest, window, now))
+    /// Whether meeting `caller` at `now` would tell something new. Two that were met just now are
+    /// not displaced: two are all that it takes.
+    pub fn wants(&self, caller: Caller, now: Instant) -> bool {
+        let is_fresh =
+            |met: Option<(Caller, Instant)>| met.is_some_and(|(_, at)| now.since(at) < FRESH);
+        let known = |met: Option<(Caller, Instant)>| met.is_some_and(|(met, _)| met == caller);
+        match known(self.latest) {
+            true => !is_fresh(self.latest),
+            false => !is_fresh(self.other),
+        }
+    }
+}
+
+/// So long a caller that was met need not be met again.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// Unopposed failures, paired off: each with one of another caller. What is left over is all one
+/// caller's, and counts as far as there are pairs: however many requests of one caller fail, three
+/// are counted for one of the others' together. This is the majority vote of Boyer and Moore
+/// (1981), whose counts can be added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pairs {
+    /// All of them.
+    pub failures: u32,
+    /// Those that are left over.
+    pub unpaired: u32,
+    /// Whose those are.
+    pub caller: Caller,
+}
+
+impl Pairs {
+    /// One failure of `caller`.
+    pub fn one(caller: Caller) -> Pairs {
+        Pairs {
+            failures: 1,
+            unpaired: 1,
+            caller,
+        }
+    }
+
+    /// These and `others`.
+    pub fn and(self, others: Pairs) -> Pairs {
+        let (more, less) = match self.unpaired < others.unpaired {
+            true => (others, self),
+            false => (self, others),
+        };
+        let unpaired = match more.caller == less.caller {
+            true => more.unpaired.saturating_add(less.unpaired),
+            false => more.unpaired.saturating_sub(less.unpaired),
+        };
+        Pairs {
+            failures: self.failures.saturating_add(others.failures),
+            unpaired,
+            caller: more.caller,
+        }
+    }
+
+    /// Those that count where the endpoint serves other callers.
+    pub fn counted(self) -> u32 {
+        let paired = self.failures.saturating_sub(self.unpaired);
+        paired.saturating_add(self.unpaired.min(paired))
     }
 }
 
@@ -96,6 +158,8 @@ pub(super) struct Row {
     pub unreached: u32,
     /// Of these, the unopposed ones.
     pub unopposed: u32,
+    /// Of these, the unexplained ones.
+    pub unexplained: u32,
     /// Of the first of them.
     pub caller: Caller,
     /// Whether more than one caller has them.
@@ -113,6 +177,7 @@ impl Row {
         match failure.proof {
             Proof::Unreached => self.unreached = self.unreached.saturating_add(1),
             Proof::Unopposed => self.unopposed = self.unopposed.saturating_add(1),
+            Proof::Unexplained => self.unexplained = self.unexplained.saturating_add(1),
             Proof::ServedElsewhere => {}
         }
     }
@@ -134,13 +199,53 @@ mod tests {
         assert!(!callers.others(a, window, at(0)));
         callers.meet(a, at(0));
         callers.meet(a, at(1));
-        assert!(!callers.are_several(window, at(1)));
         assert!(!callers.others(a, window, at(1)) && callers.others(b, window, at(1)));
         callers.meet(b, at(2));
-        assert!(callers.are_several(window, at(2)) && callers.others(a, window, at(2)));
+        assert!(callers.others(a, window, at(2)) && callers.others(b, window, at(2)));
         callers.meet(b, at(400));
-        assert!(!callers.are_several(window, at(400)), "a is forgotten");
+        assert!(!callers.others(b, window, at(400)), "a is forgotten");
         callers.meet(c, at(401));
-        assert!(callers.are_several(window, at(401)) && callers.others(c, window, at(401)));
+        assert!(callers.others(b, window, at(401)) && callers.others(c, window, at(401)));
+    }
+
+    #[test]
+    fn a_caller_is_wanted_until_two_were_met_just_now() {
+        let (a, b, c) = (Caller(1), Caller(2), Caller(3));
+        let mut callers = Callers::default();
+        assert!(callers.wants(a, at(1)));
+        callers.meet(a, at(1));
+        assert!(!callers.wants(a, at(5)) && callers.wants(b, at(5)));
+        callers.meet(b, at(5));
+        assert!(!callers.wants(c, at(5)) && callers.wants(c, at(6)));
+        assert!(callers.wants(a, at(6)) && !callers.wants(b, at(6)));
+        assert!(callers.wants(b, at(10)));
+    }
+
+    fn pairs(callers: &str) -> Pairs {
+        let each = callers.bytes().map(|name| Pairs::one(Caller(name.into())));
+        each.fold(Pairs::default(), Pairs::and)
+    }
+
+    #[test]
+    fn failures_are_paired_with_those_of_other_callers() {
+        for (callers, counted) in [
+            ("", 0),
+            ("aaaa", 0),
+            ("aaab", 4),
+            ("aaaab", 4),
+            ("baaaaaaa", 4),
+            ("aabb", 4),
+            ("ababa", 5),
+            ("aaaabbbb", 8),
+            ("abc", 3),
+        ] {
+            assert_eq!(pairs(callers).counted(), counted, "{callers}");
+        }
+        for (first, second, counted) in [("aaa", "aa", 0), ("aaaab", "aaaa", 4), ("aa", "bbcc", 6)]
+        {
+            let all = pairs(first).and(pairs(second));
+            assert_eq!(all.failures, (first.len() + second.len()) as u32);
+            assert_eq!(all.counted(), counted, "{first} and {second}");
+        }
     }
 }

@@ -52,9 +52,8 @@ use crate::values::clock::Instant;
 
 use breaker::Breaker;
 use checks::Checks;
-use evidence::Callers;
+use evidence::{Callers, Row};
 use overload::Overload;
-use rules::Witnesses;
 use window::Window;
 
 pub use breaker::{Cause, TripRule};
@@ -65,8 +64,7 @@ pub use retry_after::retry_after;
 pub use rules::{ErrorRate, FailTimeout, Rules, Trip};
 pub use standing::{LEAST_SHARE, Standing, Why};
 
-/// An endpoint that has served another caller so lately does not refuse all of them. One caller is
-/// known of each bucket of ten seconds.
+/// An endpoint that has served another caller so lately does not refuse all of them.
 const LATELY: Duration = Duration::from_secs(15);
 /// Two callers fail at once if not more than this lies between them: a failure that one has now and
 /// then does not make another's its equal for the whole window.
@@ -77,7 +75,7 @@ const AT_ONCE: Duration = Duration::from_secs(60);
 pub struct State {
     breaker: Breaker,
     window: Window,
-    /// The callers whose requests were served, of each bucket one.
+    /// The callers whose requests were served.
     served: Callers,
     /// The callers whose requests failed after they had been looked at.
     failing: Callers,
@@ -165,6 +163,23 @@ impl State {
         })
     }
 
+    /// Whether a request of `caller` that was served tells something new of whom the endpoint
+    /// serves.
+    pub fn is_news_of(&self, caller: Caller, now: Instant) -> bool {
+        self.served.wants(caller, now)
+    }
+
+    /// A request of `caller` was served.
+    pub fn served(&self, caller: Caller, now: Instant) -> (State, Outcome) {
+        self.step(|new| match new.served.wants(caller, now) {
+            true => {
+                new.served.meet(caller, now);
+                Outcome::Counted
+            }
+            false => Outcome::Unchanged,
+        })
+    }
+
     /// A request failed.
     pub fn failed(
         &self,
@@ -187,11 +202,8 @@ impl State {
             if failure.proof != Proof::Unreached {
                 new.failing.meet(failure.caller, now);
             }
-            let witnesses = Witnesses {
-                several_fail: new.failing.are_several(window.min(AT_ONCE), now),
-                others_served: new.served.others(failure.caller, window, now),
-            };
-            let Some(rule) = rules.trip.reached(&tally, &witnesses) else {
+            let others_served = new.served.others(failure.caller, window, now);
+            let Some(rule) = rules.trip.reached(&tally, others_served) else {
                 return Outcome::Counted;
             };
             let status = failure.status;
@@ -218,18 +230,33 @@ impl State {
         answered: u64,
     ) -> (State, Outcome) {
         self.step(|new| {
-            let others = new.served.others(refusal.caller, LATELY, now);
-            let refusal = Refusal {
-                may_be_callers: refusal.may_be_callers || others,
-                ..*refusal
-            };
-            let overload = new.overload.refuse(rules, &refusal, now, answered);
-            match overload {
-                _ if new.overload == self.overload => Outcome::Unchanged,
-                true => Outcome::Overloaded,
-                false => Outcome::Counted,
+            // It lives: what was hidden before were refusals, too.
+            if new.window.row.unexplained > 0 {
+                new.window.row = Row::default();
+            }
+            match new.refuse(rules, refusal, now, answered) {
+                Outcome::Unchanged if new.window != self.window => Outcome::Counted,
+                outcome => outcome,
             }
         })
+    }
+
+    /// A request that another endpoint served may have been refused here for overload.
+    pub fn hidden_overload(
+        &self,
+        rules: &Rules,
+        refusal: &Refusal,
+        now: Instant,
+        answered: u64,
+    ) -> (State, Outcome) {
+        self.step(|new| new.refuse(rules, refusal, now, answered))
+    }
+
+    /// Whether one failure more would trip, as far as those in a row are concerned, which need not
+    /// all have been failures.
+    pub fn may_trip_next(&self, rules: &Rules) -> bool {
+        let row = &self.window.row;
+        rules.breaks && row.unexplained > 0 && rules.trip.is_next(row)
     }
 
     /// So many requests are in flight, as many as the endpoint's bound allows.
@@ -240,11 +267,17 @@ impl State {
         })
     }
 
-    /// Asks to make the caller's request the probe; [`Outcome::Unchanged`] if none is due.
-    pub fn probe(&self, rules: &Rules, now: Instant) -> (State, Outcome) {
-        self.step(|new| match new.standing(rules, now) {
-            Standing::DueForProbe => Outcome::Probing(new.breaker.probe(rules, now)),
-            Standing::In(_) | Standing::Out { .. } => Outcome::Unchanged,
+    /// Asks to make a request of `caller` the probe; [`Outcome::Unchanged`] if none is due, or if
+    /// it is other callers' turn.
+    pub fn probe(&self, rules: &Rules, caller: Caller, now: Instant) -> (State, Outcome) {
+        self.step(|new| {
+            let others = new.served.others(caller, rules.trip.window(), now);
+            if new.standing(rules, now) != Standing::DueForProbe
+                || (others && new.breaker.gives_way(caller, now))
+            {
+                return Outcome::Unchanged;
+            }
+            Outcome::Probing(new.breaker.probe(rules, caller, now))
         })
     }
 
@@ -306,6 +339,21 @@ impl State {
         let mut new = self.clone();
         let outcome = take(&mut new);
         (new, outcome)
+    }
+
+    fn refuse(&mut self, rules: &Rules, refusal: &Refusal, now: Instant, answered: u64) -> Outcome {
+        let others = self.served.others(refusal.caller, LATELY, now);
+        let refusal = Refusal {
+            may_be_callers: refusal.may_be_callers || others,
+            ..*refusal
+        };
+        let before = self.overload;
+        let overload = self.overload.refuse(rules, &refusal, now, answered);
+        match overload {
+            _ if self.overload == before => Outcome::Unchanged,
+            true => Outcome::Overloaded,
+            false => Outcome::Counted,
+        }
     }
 
     fn ramp(&mut self, now: Instant, answered: u64) -> Outcome {

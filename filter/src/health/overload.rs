@@ -33,6 +33,7 @@
 use std::time::Duration;
 
 use crate::values::clock::Instant;
+use crate::values::units::Bound;
 
 use super::evidence::Caller;
 use super::rules::Rules;
@@ -81,19 +82,28 @@ const FORGOTTEN: Duration = Duration::from_secs(300);
 const LIMITED: Duration = Duration::from_secs(10);
 
 impl Overload {
-    /// The most requests in flight, and the steps of growth since the last refusal.
-    pub fn bound(&self, now: Instant, answered: u64) -> Option<(u32, u32)> {
+    /// The requests in flight that the endpoint is trusted with, and the steps of growth since the
+    /// last refusal. What has grown by the last step is not proven.
+    pub fn bound(&self, now: Instant, answered: u64) -> Option<(Bound, u32)> {
         if self.bound == 0 || now.since(self.since) >= FORGOTTEN {
             return None;
         }
         // A counter that began anew tells of no successes yet.
         let mut successes = answered.saturating_sub(self.base);
         let (mut bound, mut steps, mut rounds) = (self.bound, 0u32, self.rounds);
+        let mut proven = bound;
         loop {
             let needed = u64::from(bound).saturating_mul(rounds.max(1).into());
             if successes < needed {
-                return Some((bound, steps));
+                return Some((
+                    Bound {
+                        proven,
+                        most: bound,
+                    },
+                    steps,
+                ));
             }
+            proven = bound;
             successes = successes.saturating_sub(needed);
             let step = match rounds {
                 0 => bound,
@@ -102,7 +112,13 @@ impl Overload {
             bound = bound.saturating_add(step);
             steps = steps.saturating_add(1);
             if bound > self.reached {
-                return Some((bound, steps));
+                return Some((
+                    Bound {
+                        proven,
+                        most: bound,
+                    },
+                    steps,
+                ));
             }
             rounds = rounds.min(ROUNDS);
             if bound >= self.bound.saturating_mul(OPEN) {
@@ -131,11 +147,11 @@ impl Overload {
             _ if carried == 0 => (carried, 0),
             None => (carried, ROUNDS),
             Some((last, 1)) if carried >= self.bound => (
-                carried.min(last.saturating_sub(1)),
+                carried.min(last.most.saturating_sub(1)),
                 self.rounds.saturating_mul(2).clamp(ROUNDS, MOST_ROUNDS),
             ),
             // Refused at a load that it was trusted with before: it carries less than it did.
-            Some((last, _)) => (carried.min(last).max(last >> 1), ROUNDS),
+            Some((last, _)) => (carried.min(last.most).max(last.most >> 1), ROUNDS),
         };
         self.bound = bound.max(1);
         self.rounds = rounds;
@@ -191,11 +207,15 @@ mod tests {
         }
     }
 
+    fn grown(proven: u32, most: u32, steps: u32) -> Option<(Bound, u32)> {
+        Some((Bound { proven, most }, steps))
+    }
+
     /// The bound where every level has been reached.
     fn bound(overload: &Overload, answered: u64) -> Option<u32> {
         let mut reached = *overload;
         reached.reach(u32::MAX);
-        reached.bound(at(10), answered).map(|(bound, _)| bound)
+        reached.bound(at(10), answered).map(|(bound, _)| bound.most)
     }
 
     #[test]
@@ -204,11 +224,11 @@ mod tests {
         assert!(!overload.reach(9), "there is no bound");
         overload.refuse(&Rules::default(), &refused(5), at(10), 0);
         assert!(overload.reach(4) && !overload.reach(4));
-        assert_eq!(overload.bound(at(10), 1_000), Some((5, 1)));
+        assert_eq!(overload.bound(at(10), 1_000), grown(4, 5, 1));
         assert!(overload.reach(5));
-        assert_eq!(overload.bound(at(10), 1_000), Some((6, 2)));
+        assert_eq!(overload.bound(at(10), 1_000), grown(5, 6, 2));
         overload.refuse(&Rules::default(), &refused(7), at(10), 1_000);
-        assert_eq!(overload.bound(at(10), 2_000), Some((7, 1)));
+        assert_eq!(overload.bound(at(10), 2_000), grown(6, 7, 1));
     }
 
     #[test]
@@ -247,7 +267,7 @@ mod tests {
         let mut overload = Overload::default();
         overload.refuse(&Rules::default(), &refused(3), at(10), 0);
         assert_eq!(bound(&overload, 1_000), None);
-        assert_eq!(overload.bound(at(309), 0), Some((2, 0)));
+        assert_eq!(overload.bound(at(309), 0), grown(2, 2, 0));
         assert_eq!(overload.bound(at(310), 0), None);
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::breaker::TripRule;
+use super::evidence::Row;
 use super::window::Tally;
 
 /// How one endpoint is judged; the defaults are the ones documented for users.
@@ -112,26 +113,28 @@ impl Trip {
         }
     }
 
-    /// The rule that the failure that made `tally` decides, if it is the deciding one.
-    pub(super) fn reached(&self, tally: &Tally, callers: &Witnesses) -> Option<TripRule> {
+    /// The rule that the failure that made `tally` decides, if it is the deciding one. `others_served`
+    /// tells whether the endpoint serves other callers than the one whose request failed.
+    pub(super) fn reached(&self, tally: &Tally, others_served: bool) -> Option<TripRule> {
+        let counted = tally
+            .failures
+            .saturating_add(tally.unopposed.counted().into());
         match self {
             Trip::ErrorRate(rule) => {
-                let failures = match callers.several_fail {
-                    true => tally.failures.saturating_add(tally.unopposed),
-                    false => tally.failures,
-                };
-                let requests = failures.saturating_add(tally.successes);
-                let too_many = failures.saturating_mul(100)
+                let requests = counted.saturating_add(tally.successes);
+                let too_many = counted.saturating_mul(100)
                     > requests.saturating_mul(u64::from(rule.above_percent));
                 if too_many && requests >= u64::from(rule.least_requests) {
                     return Some(TripRule::Share);
                 }
-                rule.is_row(tally, callers).then_some(TripRule::Row)
+                rule.is_row(tally, others_served).then_some(TripRule::Row)
             }
             Trip::FailTimeout(rule) => {
-                let failures = match callers.several_fail || !callers.others_served {
-                    true => tally.failures.saturating_add(tally.unopposed),
-                    false => tally.failures,
+                let failures = match others_served {
+                    true => counted,
+                    false => tally
+                        .failures
+                        .saturating_add(tally.unopposed.failures.into()),
                 };
                 let reached = rule.max_fails > 0 && failures >= u64::from(rule.max_fails);
                 reached.then_some(TripRule::Count)
@@ -140,30 +143,36 @@ impl Trip {
     }
 }
 
-/// Whose failures and successes an endpoint has had within the window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Witnesses {
-    /// Two callers or more have unopposed failures.
-    pub several_fail: bool,
-    /// A caller other than the failed request's was served.
-    pub others_served: bool,
-}
-
 /// So many times the failures in a row trip if they are proven and all one caller's.
 const OF_ONE_CALLER: u32 = 4;
 /// A row is one of chance if requests that fail by themselves make one so often, or more often.
 const CHANCE: f64 = 1e-6;
 
+impl Trip {
+    /// Whether one failure more than `row` may trip.
+    pub(super) fn is_next(&self, row: &Row) -> bool {
+        match self {
+            Trip::ErrorRate(rule) => {
+                rule.in_a_row > 0 && row.length.saturating_add(1) >= rule.in_a_row
+            }
+            Trip::FailTimeout(rule) => {
+                rule.max_fails > 0 && row.length.saturating_add(1) >= rule.max_fails
+            }
+        }
+    }
+}
+
 impl ErrorRate {
-    fn is_row(&self, tally: &Tally, callers: &Witnesses) -> bool {
+    fn is_row(&self, tally: &Tally, others_served: bool) -> bool {
         let row = &tally.row;
-        if self.in_a_row == 0 || row.length < self.in_a_row {
+        let explained = row.length > row.unexplained;
+        if self.in_a_row == 0 || row.length < self.in_a_row || !explained {
             return false;
         }
         let proven = row.length.saturating_sub(row.unopposed);
         let beyond_callers =
             row.unreached >= self.in_a_row || proven >= self.in_a_row.saturating_mul(OF_ONE_CALLER);
-        let of_all = row.several || !callers.others_served;
+        let of_all = row.several || !others_served;
         beyond_callers || (of_all && !tally.is_by_chance())
     }
 }
@@ -172,7 +181,8 @@ impl Tally {
     /// Whether requests that fail by themselves, wherever they are sent, make such a row now and
     /// then: as many of them as were unopposed before the row, one after the other.
     fn is_by_chance(&self) -> bool {
-        let before = self.unopposed.saturating_sub(self.row.unopposed.into());
+        let unopposed = self.unopposed.failures;
+        let before = u64::from(unopposed.saturating_sub(self.row.unopposed));
         if self.row.unopposed == 0 || before == 0 {
             return false;
         }
@@ -185,27 +195,25 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::evidence::Row;
+    use crate::health::evidence::{Caller, Pairs};
 
-    const ALONE: Witnesses = Witnesses {
-        several_fail: false,
-        others_served: false,
-    };
-    const AMONG_OTHERS: Witnesses = Witnesses {
-        several_fail: false,
-        others_served: true,
-    };
-    const SEVERAL: Witnesses = Witnesses {
-        several_fail: true,
-        others_served: true,
-    };
+    const ALONE: bool = false;
+    const AMONG_OTHERS: bool = true;
 
     fn tally(failures: u64, requests: u64) -> Tally {
         Tally {
             failures,
-            unopposed: 0,
+            unopposed: Pairs::default(),
             successes: requests - failures,
             row: Row::default(),
+        }
+    }
+
+    fn one_callers(failures: u32) -> Pairs {
+        Pairs {
+            failures,
+            unpaired: failures,
+            caller: Caller(1),
         }
     }
 
@@ -216,57 +224,63 @@ mod tests {
                 unopposed,
                 ..Row::default()
             },
-            unopposed: unopposed.into(),
+            unopposed: one_callers(unopposed),
             ..tally(u64::from(length - unopposed), 1_000_000)
         }
     }
 
-    fn trips(tally: &Tally, witnesses: &Witnesses) -> bool {
+    fn trips(tally: &Tally, others_served: bool) -> bool {
         let trip = Trip::ErrorRate(ErrorRate::default());
-        trip.reached(tally, witnesses).is_some()
+        trip.reached(tally, others_served).is_some()
     }
 
     #[test]
     fn twenty_percent_does_not_trip_and_a_tenth_of_a_percent_more_does() {
-        assert!(!trips(&tally(199, 1_000), &AMONG_OTHERS));
-        assert!(!trips(&tally(200, 1_000), &AMONG_OTHERS));
-        assert!(trips(&tally(201, 1_000), &AMONG_OTHERS));
+        assert!(!trips(&tally(199, 1_000), AMONG_OTHERS));
+        assert!(!trips(&tally(200, 1_000), AMONG_OTHERS));
+        assert!(trips(&tally(201, 1_000), AMONG_OTHERS));
     }
 
     #[test]
     fn at_the_least_volume_four_of_twenty_do_not_trip_and_five_do() {
-        assert!(!trips(&tally(4, 20), &ALONE));
-        assert!(trips(&tally(5, 20), &ALONE));
+        assert!(!trips(&tally(4, 20), ALONE));
+        assert!(trips(&tally(5, 20), ALONE));
         assert!(
-            !trips(&tally(19, 19), &ALONE),
+            !trips(&tally(19, 19), ALONE),
             "too few requests to judge by"
         );
     }
 
     #[test]
-    fn unopposed_failures_are_a_share_only_if_several_callers_have_them() {
-        let half = Tally {
-            unopposed: 500,
-            ..tally(0, 500)
+    fn unopposed_failures_are_a_share_as_far_as_other_callers_have_them() {
+        let among = |failures, unpaired| Tally {
+            unopposed: Pairs {
+                unpaired,
+                ..one_callers(failures)
+            },
+            ..tally(0, 1_000)
         };
-        assert!(!trips(&half, &ALONE) && !trips(&half, &AMONG_OTHERS));
-        assert!(trips(&half, &SEVERAL));
+        for others_served in [ALONE, AMONG_OTHERS] {
+            assert!(!trips(&among(10_000, 10_000), others_served));
+            assert!(!trips(&among(10_000, 9_875), others_served));
+            assert!(trips(&among(10_000, 9_874), others_served));
+        }
     }
 
     #[test]
     fn five_in_a_row_are_of_two_callers_or_of_the_only_one() {
         for unopposed in [0, 5] {
-            assert!(!trips(&row(4, unopposed.min(4)), &ALONE));
-            assert!(trips(&row(5, unopposed), &ALONE));
-            assert!(!trips(&row(5, unopposed), &AMONG_OTHERS));
+            assert!(!trips(&row(4, unopposed.min(4)), ALONE));
+            assert!(trips(&row(5, unopposed), ALONE));
+            assert!(!trips(&row(5, unopposed), AMONG_OTHERS));
         }
         let mut several = row(5, 5);
         several.row.several = true;
-        assert!(trips(&several, &AMONG_OTHERS));
-        assert!(!trips(&row(19, 0), &AMONG_OTHERS));
-        assert!(trips(&row(20, 0), &AMONG_OTHERS), "proven, and too many");
+        assert!(trips(&several, AMONG_OTHERS));
+        assert!(!trips(&row(19, 0), AMONG_OTHERS));
+        assert!(trips(&row(20, 0), AMONG_OTHERS), "proven, and too many");
         assert!(
-            !trips(&row(1_000, 1_000), &AMONG_OTHERS),
+            !trips(&row(1_000, 1_000), AMONG_OTHERS),
             "that caller's own"
         );
     }
@@ -275,20 +289,20 @@ mod tests {
     fn five_that_were_not_reached_trip_whoever_sent_them() {
         let mut unreached = row(5, 0);
         unreached.row.unreached = 5;
-        assert!(trips(&unreached, &AMONG_OTHERS));
+        assert!(trips(&unreached, AMONG_OTHERS));
     }
 
     #[test]
     fn a_row_that_chance_makes_of_requests_that_fail_anywhere_does_not_trip() {
-        let among = |share: u64, length: u32| {
+        let among = |share: u32, length: u32| {
             let before = share * 10;
             trips(
                 &Tally {
-                    unopposed: before + u64::from(length),
-                    successes: 1_000 - before,
+                    unopposed: one_callers(before + length),
+                    successes: 1_000 - u64::from(before),
                     ..row(length, length)
                 },
-                &ALONE,
+                ALONE,
             )
         };
         assert!(!among(50, 19) && among(50, 20));
@@ -299,7 +313,7 @@ mod tests {
 
     #[test]
     fn counts_beyond_all_reason_are_compared_without_wrapping() {
-        assert!(!trips(&tally(1, u64::MAX), &ALONE));
-        assert!(trips(&tally(u64::MAX / 100, u64::MAX / 99), &ALONE));
+        assert!(!trips(&tally(1, u64::MAX), ALONE));
+        assert!(trips(&tally(u64::MAX / 100, u64::MAX / 99), ALONE));
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::values::clock::Instant;
-use crate::values::units::Share;
+use crate::values::units::{Bound, Share};
 
 use super::breaker::{Cause, Phase};
 use super::{Rules, State};
@@ -91,9 +91,9 @@ impl State {
         self.overload.bound > 0
     }
 
-    /// The most requests in flight that the endpoint is trusted with, its successes being counted
-    /// at `answered`; `None` without a bound.
-    pub fn bound(&self, now: Instant, answered: u64) -> Option<u32> {
+    /// The requests in flight that the endpoint is trusted with, its successes being counted at
+    /// `answered`; `None` without a bound.
+    pub fn bound(&self, now: Instant, answered: u64) -> Option<Bound> {
         self.overload.bound(now, answered).map(|(bound, _)| bound)
     }
 }

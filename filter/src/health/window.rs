@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::values::clock::Instant;
 
-use super::evidence::{Failure, Proof, Row};
+use super::evidence::{Failure, Pairs, Proof, Row};
 
 /// Parts of a window. A failure is forgotten at most a thirtieth of the window early, and never late.
 pub(super) const BUCKETS: usize = 30;
@@ -39,7 +39,7 @@ pub(super) struct Bucket {
     /// Those that are proven.
     pub failures: u32,
     /// Those that are unopposed.
-    pub unopposed: u32,
+    pub unopposed: Pairs,
     /// Where the counter of successes stood when the bucket began.
     pub base: u64,
 }
@@ -50,7 +50,7 @@ pub(super) struct Tally {
     /// Those that are proven.
     pub failures: u64,
     /// Those that are unopposed.
-    pub unopposed: u64,
+    pub unopposed: Pairs,
     pub successes: u64,
     /// Failures in a row, this one included.
     pub row: Row,
@@ -115,16 +115,23 @@ impl Window {
         }
         self.row.add(failure);
         if let Some(newest) = self.buckets.first_mut() {
-            let count = match counted {
-                Proof::Unreached | Proof::ServedElsewhere => &mut newest.failures,
-                Proof::Unopposed => &mut newest.unopposed,
-            };
-            *count = count.saturating_add(1);
+            match counted {
+                Proof::Unreached | Proof::ServedElsewhere => {
+                    newest.failures = newest.failures.saturating_add(1);
+                }
+                Proof::Unopposed => {
+                    newest.unopposed = newest.unopposed.and(Pairs::one(failure.caller));
+                }
+                Proof::Unexplained => {}
+            }
         }
         let base = self.buckets.last().map_or(answered, |oldest| oldest.base);
         Tally {
             failures: self.buckets.iter().map(|b| u64::from(b.failures)).sum(),
-            unopposed: self.buckets.iter().map(|b| u64::from(b.unopposed)).sum(),
+            unopposed: self
+                .buckets
+                .iter()
+                .rfold(Pairs::default(), |all, bucket| all.and(bucket.unopposed)),
             successes: answered.saturating_sub(base),
             row: self.row,
         }
@@ -136,7 +143,7 @@ impl Bucket {
     fn begun(answered: u64) -> Bucket {
         Bucket {
             failures: 0,
-            unopposed: 0,
+            unopposed: Pairs::default(),
             base: answered,
         }
     }

@@ -94,3 +94,11 @@ impl fmt::Display for Weight {
         self.0.fmt(f)
     }
 }
+/// Requests in flight that an endpoint is trusted with, after it has refused one for overload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// As many as it has carried.
+    pub proven: u32,
+    /// As many as it may be tried with, where no other endpoint has room; not less than `proven`.
+    pub most: u32,
+}

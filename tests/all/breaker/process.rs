@@ -43,7 +43,7 @@ pub enum Input {
     Failed(Failure),
     /// The only request in flight was refused.
     Overloaded(Option<u64>),
-    Probe,
+    Probe(Caller),
     Probed(u32, ProbeEnd),
     Checked(bool),
 }
@@ -75,7 +75,7 @@ impl Step {
                 };
                 old.overloaded(rules, &refusal, now, answered)
             }
-            Input::Probe => old.probe(rules, now),
+            Input::Probe(caller) => old.probe(rules, caller, now),
             Input::Probed(token, end) => old.probed(rules, now, answered, token, end),
             Input::Checked(passed) => {
                 old.checked(rules, now, answered, Check { passed, status: 0 })
@@ -123,7 +123,9 @@ pub fn arrive(
         let worker = rng.below(workers);
         match steps[worker].take() {
             None if left[worker] == 0 => {}
-            None => steps[worker] = Some(Step::take(Input::Probe, rules, now, shared, 0)),
+            None => {
+                steps[worker] = Some(Step::take(Input::Probe(Caller(1)), rules, now, shared, 0))
+            }
             Some(step) if step.store(shared) => {
                 left[worker] -= 1;
                 if let Outcome::Probing(token) = step.outcome {

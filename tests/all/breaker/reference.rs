@@ -8,6 +8,8 @@ use junheng::values::clock::Instant;
 pub struct Reference {
     rules: Rules,
     failures: Vec<Failed>,
+    /// Those before were followed by a refusal that shows what they were.
+    row_from: usize,
     /// Whose requests were served, and whose failed with no other endpoint asked; when.
     served: Vec<(Caller, u64)>,
     failing: Vec<(Caller, u64)>,
@@ -21,6 +23,8 @@ pub struct Reference {
     tripped_until: Option<u64>,
     /// The probe whose end is awaited: its token, and when it was sent.
     probe: Option<(u32, u64)>,
+    /// Who sent the last one, and when it was due again.
+    prober: Option<Caller>,
     probes: u32,
     back_since: Option<u64>,
 }
@@ -106,24 +110,19 @@ impl Reference {
             self.failing.push((caller, now.as_nanos()));
         }
         let within = self.failures.iter().filter(|f| f.bucket + 30 > newest);
+        let within = within.filter(|f| f.counted != Proof::Unexplained);
         let (unopposed, proven): (Vec<_>, Vec<_>) =
             within.partition(|f| f.counted == Proof::Unopposed);
         let successes = self.successes.iter();
         let successes = successes.filter(|s| s.nth <= answered && s.bucket + 30 > newest);
         let successes = successes.count();
-        let row = self.failures.iter().rev();
+        let row = self.failures.iter().skip(self.row_from).rev();
         let row: Vec<_> = row.take_while(|f| f.answered == answered).collect();
         let others_served = others(&self.served, caller, now, window);
-        let several_fail = self
-            .failing
-            .last()
-            .is_some_and(|(last, _)| others(&self.failing, *last, now, at_once));
-        let counted = |unopposed_count: bool| {
-            proven.len() + if unopposed_count { unopposed.len() } else { 0 }
-        };
+        let of_several = proven.len() + counted(&unopposed);
         let reached = match self.rules.trip {
             Trip::ErrorRate(rule) => {
-                let fails = counted(several_fail);
+                let fails = of_several;
                 let requests = fails + successes;
                 // Quotients of small integers are rounded alike, so equal ones compare equal.
                 let rate = fails as f64 / requests as f64;
@@ -138,7 +137,10 @@ impl Reference {
                 share || row
             }
             Trip::FailTimeout(rule) => {
-                let fails = counted(several_fail || !others_served);
+                let fails = match others_served {
+                    true => of_several,
+                    false => proven.len() + unopposed.len(),
+                };
                 rule.max_fails != 0 && fails >= rule.max_fails as usize
             }
         };
@@ -159,6 +161,12 @@ impl Reference {
         answered: u64,
         seconds: Option<u64>,
     ) -> Option<Outcome> {
+        let row = self.failures.iter().skip(self.row_from).rev();
+        let last = self.failures.last().map(|failure| failure.answered);
+        let mut row = row.take_while(|f| Some(f.answered) == last);
+        if row.any(|f| f.proof == Proof::Unexplained) {
+            self.row_from = self.failures.len();
+        }
         // All refusals are caller 1's: no other one is refused, too.
         if others(&self.served, Caller(1), now, 15_000_000_000) {
             return None;
@@ -169,14 +177,23 @@ impl Reference {
         ((self.refused, self.rests_until) != before).then_some(Outcome::Overloaded)
     }
 
-    pub fn probe(&mut self, now: Instant) -> Option<Outcome> {
-        let now = now.as_nanos();
+    pub fn probe(&mut self, caller: Caller, at: Instant) -> Option<Outcome> {
+        let now = at.as_nanos();
         let lost = self.rules.probe_lost.as_nanos() as u64;
         let under_way = self.probe.is_some_and(|(_, sent)| now < sent + lost);
         let over = self.tripped_until.is_some_and(|until| now >= until);
         if !over || under_way || now < self.rests_until || !self.available() {
             return None;
         }
+        let due = self
+            .probe
+            .map(|(_, sent)| sent + lost)
+            .or(self.tripped_until);
+        let again = self.prober == Some(caller) && due.is_some_and(|due| now < due + 1_000_000_000);
+        if again && others(&self.served, caller, at, self.window()) {
+            return None;
+        }
+        self.prober = Some(caller);
         self.probes += 1;
         self.probe = Some((self.probes, now));
         Some(Outcome::Probing(self.probes))
@@ -261,6 +278,7 @@ impl Reference {
             }
             _ => {
                 self.failures.clear();
+                self.row_from = 0;
                 self.successes.retain(|success| success.nth > answered);
                 self.begin(bucket, answered);
                 true
@@ -291,6 +309,7 @@ impl Reference {
         self.tripped_until = None;
         self.probe = None;
         self.back_since = Some(now.as_nanos());
+        self.prober = None;
         self.newest = None;
         self.failing.clear();
         self.begin_bucket(now, answered);
@@ -323,6 +342,35 @@ impl Reference {
     }
 }
 
+/// How many of these failures count: those that pair off with one of another caller, bucket by
+/// bucket, then bucket with bucket from the oldest on, and as many again of the others.
+fn counted(failures: &[&Failed]) -> usize {
+    let mut unpaired: Vec<Caller> = Vec::new();
+    for bucket in failures.chunk_by(|a, b| a.bucket == b.bucket) {
+        let mut of_bucket = Vec::new();
+        for failure in bucket {
+            pair_off(&mut of_bucket, failure.caller);
+        }
+        // Of two heaps the larger one is paired off by the smaller.
+        if of_bucket.len() > unpaired.len() {
+            std::mem::swap(&mut unpaired, &mut of_bucket);
+        }
+        of_bucket
+            .into_iter()
+            .for_each(|caller| pair_off(&mut unpaired, caller));
+    }
+    let paired = failures.len() - unpaired.len();
+    paired + unpaired.len().min(paired)
+}
+
+/// Puts `caller` to its likes, or takes one of another caller away with it.
+fn pair_off(unpaired: &mut Vec<Caller>, caller: Caller) {
+    match unpaired.last() {
+        Some(last) if *last != caller => drop(unpaired.pop()),
+        _ => unpaired.push(caller),
+    }
+}
+
 /// Whether failures without a success between them trip; `chance` is the share of requests that
 /// failed by themselves before.
 fn row_trips(
@@ -334,7 +382,7 @@ fn row_trips(
     let of = |proof| row.iter().filter(|f| f.proof == proof).count();
     let proven = row.len() - of(Proof::Unopposed);
     let several = row.iter().any(|f| f.caller != row[0].caller);
-    if row.len() < in_a_row {
+    if row.len() < in_a_row || of(Proof::Unexplained) == row.len() {
         return false;
     }
     if of(Proof::Unreached) >= in_a_row || proven >= 4 * in_a_row {

@@ -106,7 +106,7 @@ impl Trace {
         let (input, successes) = match self.rng.below(20) {
             0 => (Input::Overloaded(self.retry_after()), 0),
             1 | 2 => (Input::Checked(self.rng.below(100) >= self.failing), 0),
-            3..=6 => (Input::Probe, 0),
+            3..=6 => (Input::Probe(self.caller()), 0),
             7..=9 if !self.probes.is_empty() => {
                 let token = self.probes[self.rng.below(self.probes.len())];
                 (Input::Probed(token, self.probe_end()), 0)
@@ -116,8 +116,7 @@ impl Trace {
                 let failure = Failure {
                     placed: millis(now.as_nanos() / 1_000_000 - waited),
                     caller: self.caller(),
-                    proof: [Proof::Unreached, Proof::ServedElsewhere, Proof::Unopposed]
-                        [self.rng.below(3)],
+                    proof: PROOFS[self.rng.below(PROOFS.len())],
                     status: 500,
                 };
                 (Input::Failed(failure), 0)
@@ -163,7 +162,7 @@ impl Trace {
             Input::Roll(caller) => self.reference.rolled(now, answered, caller),
             Input::Failed(failure) => self.reference.failed(&failure, now, answered),
             Input::Overloaded(asked) => self.reference.overloaded(now, answered, asked),
-            Input::Probe => self.reference.probe(now),
+            Input::Probe(caller) => self.reference.probe(caller, now),
             Input::Probed(token, end) => self.reference.probed(now, answered, token, end),
             Input::Checked(passed) => self.reference.checked(now, answered, passed),
         };
@@ -248,6 +247,13 @@ impl Trace {
         }
     }
 }
+
+const PROOFS: [Proof; 4] = [
+    Proof::Unreached,
+    Proof::ServedElsewhere,
+    Proof::Unopposed,
+    Proof::Unexplained,
+];
 
 fn rules(rng: &mut Rng) -> Rules {
     let mut seconds = |choices: [u64; 3]| Duration::from_secs(choices[rng.below(3)]);

@@ -17,6 +17,9 @@ on_both! {
     endpoints_that_fail_everything_trip_where_each_caller_meets_several
     an_endpoint_that_fails_what_another_serves_trips_whoever_calls
     a_probe_that_fails_elsewhere_as_well_proves_nothing
+    a_caller_whose_probe_failed_leaves_the_next_one_to_others
+    a_caller_whose_answers_come_first_does_not_hide_the_others
+    one_failure_of_anothers_does_not_make_a_callers_failures_count
     a_429_is_its_callers_until_another_gets_one
     overload_bounds_what_an_endpoint_carries_and_successes_open_it
 }
@@ -150,6 +153,78 @@ fn a_probe_that_fails_elsewhere_as_well_proves_nothing(on: On) {
     answer(&mut *proxy, stream, 200);
     pass(&mut *proxy, 0..2, Duration::from_millis(100));
     assert_eq!(state(&*proxy, ENDPOINTS[0]), 1, "ramping");
+}
+
+/// Poison that comes at the very moment at which a probe is due fails it once, and not the next one.
+fn a_caller_whose_probe_failed_leaves_the_next_one_to_others(on: On) {
+    let route = json!({"pools": ["p"], "attempts": 1});
+    let mut proxy = proxy(on, &config("round_robin", 2, route), 2);
+    for caller in 1..20 {
+        let (stream, _) = call(&mut *proxy, caller, 0);
+        answer(&mut *proxy, stream, 200);
+    }
+    for caller in 1..100 {
+        let (stream, order) = call(&mut *proxy, caller, 0);
+        let fails = order[0] == ENDPOINTS[0];
+        answer(&mut *proxy, stream, if fails { 500 } else { 200 });
+    }
+    pass(&mut *proxy, 0..2, Duration::from_millis(50));
+    let mut cycles = 0;
+    while state(&*proxy, ENDPOINTS[0]) == 3 && cycles < 10 {
+        cycles += 1;
+        pass(&mut *proxy, 0..2, Duration::from_secs(30));
+        for caller in [66, 1] {
+            let (stream, _) = call(&mut *proxy, caller, 0);
+            answer(&mut *proxy, stream, if caller == 66 { 500 } else { 200 });
+        }
+        pass(&mut *proxy, 0..2, Duration::from_millis(50));
+    }
+    assert_eq!((cycles, state(&*proxy, ENDPOINTS[0])), (2, 1));
+}
+
+/// The first success of each bucket of ten seconds is the hostile caller's.
+fn a_caller_whose_answers_come_first_does_not_hide_the_others(on: On) {
+    for known in [true, false] {
+        let mut config = config("round_robin", 1, json!({"pools": ["p"]}));
+        let headers = match known {
+            true => json!({"tenant_header": "x-tenant"}),
+            false => json!({}),
+        };
+        config["identity"] = headers;
+        let mut proxy = proxy(on, &config, 1);
+        let ask = |proxy: &mut dyn Proxy, caller: usize, status: u16| {
+            call_from(proxy, caller);
+            let tenant = format!("tenant-{caller}");
+            let mut headers = crate::scenario::post("/v1/chat/completions");
+            headers.push(("x-tenant", &tenant));
+            let (stream, _) = proxy.open(0, &headers, false);
+            proxy.body(stream, BODY, true).sent();
+            answer(proxy, stream, status);
+        };
+        for bucket in 0..31 {
+            ask(&mut *proxy, 66, 200);
+            (0..4).for_each(|_| ask(&mut *proxy, 1, 200));
+            if bucket < 30 {
+                pass(&mut *proxy, 0..1, Duration::from_secs(10));
+            }
+        }
+        (0..30).for_each(|_| ask(&mut *proxy, 66, 500));
+        assert_eq!(trips(&*proxy, ENDPOINTS[0]), 0, "known: {known}");
+    }
+}
+
+/// Half of a caller's requests fail at the only endpoint, and once in a while another's.
+fn one_failure_of_anothers_does_not_make_a_callers_failures_count(on: On) {
+    let mut proxy = proxy(on, &config("round_robin", 1, json!({"pools": ["p"]})), 1);
+    for second in 0..300 {
+        for (caller, status) in [(66, 500), (66, 200), (1, 200)] {
+            let (stream, _) = call(&mut *proxy, caller, 0);
+            let fails = caller == 1 && second % 50 == 20;
+            answer(&mut *proxy, stream, if fails { 500 } else { status });
+        }
+        pass(&mut *proxy, 0..1, Duration::from_secs(1));
+    }
+    assert_eq!(trips(&*proxy, ENDPOINTS[0]), 0);
 }
 
 fn a_429_is_its_callers_until_another_gets_one(on: On) {

@@ -14,11 +14,12 @@ const PATIENCE: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(10)..=Duration::from_secs(3600);
 /// Whatever has relayed nothing yet. A prompt may so run twice, which costs a GPU some seconds and no caller a
 /// word. Not 429: it may be the caller who asked too often, and other endpoints would say the same.
-const RETRY_ON_DEFAULT: [RetryOn; 4] = [
+const RETRY_ON_DEFAULT: [RetryOn; 5] = [
     RetryOn::ConnectFailure,
     RetryOn::RefusedStream,
     RetryOn::Reset,
     RetryOn::ServerError,
+    RetryOn::Overloaded,
 ];
 
 pub(super) fn route(route: &wire::Route, pools: &[Pool]) -> Result<Route> {

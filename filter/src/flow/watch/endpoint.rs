@@ -8,6 +8,8 @@ use crate::values::units::{Share, Weight};
 
 use crate::flow::announce::{Announced, Stand};
 
+use super::doubt::Doubt;
+
 /// One endpoint of a pool.
 pub(super) struct Watched {
     /// Of the state in the store.
@@ -21,6 +23,7 @@ pub(super) struct Watched {
     pub(super) answered: Option<Meter>,
     pub(super) trips: Option<Meter>,
     pub(super) announced: Announced,
+    pub(super) doubt: Doubt,
 }
 
 impl Watched {
@@ -49,6 +52,7 @@ impl Watched {
             answered: host.define(Kind::Counter, &metrics::endpoint_answered(pool, address)),
             trips: host.define(Kind::Counter, &metrics::endpoint_trips(pool, address)),
             announced: Announced::new(pool, address, host),
+            doubt: Doubt::default(),
         }
     }
 

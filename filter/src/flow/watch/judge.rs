@@ -6,7 +6,7 @@ use crate::health::{Caller, Check, Failure, ProbeEnd, Proof, Refusal};
 use crate::ports::Host;
 use crate::values::clock::Instant;
 
-use super::{Seen, Verdict, Watch};
+use super::{Hides, Seen, Verdict, Watch};
 
 impl Watch {
     /// A request has shown something of `endpoint`.
@@ -23,6 +23,7 @@ impl Watch {
                 // A 429 is an answer: the server lives.
                 Verdict::Good | Verdict::Limited(_) => ProbeEnd::Passed,
                 Verdict::Bad(_, status) => ProbeEnd::Failed(status),
+                Verdict::Hidden(_) => ProbeEnd::Failed(0),
                 Verdict::Overloaded(rest) => ProbeEnd::Overloaded(rest),
                 Verdict::Nothing => ProbeEnd::Abandoned(now.since(seen.sent)),
             };
@@ -52,7 +53,11 @@ impl Watch {
                     state.failed(rules, &failure, now, answered)
                 });
             }
+            Verdict::Hidden(hides) => self.hidden(endpoint, hides, seen, pool, now, host),
             Verdict::Overloaded(rest) | Verdict::Limited(rest) => {
+                if let Some(watched) = self.endpoints.get_mut(endpoint) {
+                    watched.doubt.refuses(now);
+                }
                 let carried = u32::try_from(pool.view().in_flight(endpoint)).unwrap_or(u32::MAX);
                 let refusal = Refusal {
                     in_flight: carried.max(seen.in_flight),
@@ -65,6 +70,51 @@ impl Watch {
                 });
             }
             Verdict::Nothing => {}
+        }
+    }
+
+    /// An attempt at `endpoint` was retried, and another endpoint served it.
+    fn hidden(
+        &mut self,
+        endpoint: usize,
+        hides: Hides,
+        seen: Seen,
+        pool: &mut balance::Pool,
+        now: Instant,
+        host: &mut dyn Host,
+    ) {
+        let Some(watched) = self.endpoints.get_mut(endpoint) else {
+            return;
+        };
+        if !hides.any() {
+            watched.doubt.fails(now);
+        }
+        // One that carries nothing else has not too much to do.
+        let alone = seen.in_flight <= 1 && !hides.limits;
+        if !hides.any() || alone || watched.doubt.hidden(now) {
+            let verdict = Verdict::Bad(Proof::ServedElsewhere, 0);
+            return self.judge(endpoint, Seen { verdict, ..seen }, pool, now, host);
+        }
+        let caller = caller::of(seen.caller, host);
+        let failure = Failure {
+            placed: seen.sent,
+            caller,
+            proof: Proof::Unexplained,
+            status: 0,
+        };
+        self.step(endpoint, pool, now, host, &|state, rules, answered| {
+            state.failed(rules, &failure, now, answered)
+        });
+        if hides.overload {
+            let refusal = Refusal {
+                in_flight: seen.in_flight,
+                retry_after: None,
+                caller,
+                may_be_callers: false,
+            };
+            self.step(endpoint, pool, now, host, &|state, rules, answered| {
+                state.hidden_overload(rules, &refusal, now, answered)
+            });
         }
     }
 
@@ -101,7 +151,7 @@ impl Watch {
         };
         let carried = u32::try_from(pool.view().in_flight(endpoint)).unwrap_or(u32::MAX);
         let watched = self.endpoints.get(endpoint);
-        if carried >= bound && watched.is_some_and(|watched| watched.state.is_news(carried)) {
+        if carried >= bound.most && watched.is_some_and(|watched| watched.state.is_news(carried)) {
             self.step(endpoint, pool, now, host, &|state, _, _| {
                 state.reached(carried)
             });
@@ -137,7 +187,8 @@ impl Watch {
         };
         let answered = watched.answered;
         let rolls = watched.state.needs_roll(&self.rules, now);
-        if rolls || !self.suspects.is_empty(now) {
+        let asks = rolls || !self.suspects.is_empty(now) || self.is_asked_after();
+        if caller.is_some() || asks {
             let caller = caller::of(caller, host);
             self.suspects.served(caller, endpoint);
             if rolls {
@@ -145,9 +196,21 @@ impl Watch {
                     state.roll(rules, now, answered, caller)
                 });
             }
+            let watched = self.endpoints.get(endpoint);
+            if watched.is_some_and(|watched| watched.state.is_news_of(caller, now)) {
+                self.step(endpoint, pool, now, host, &|state, _, _| {
+                    state.served(caller, now)
+                });
+            }
         }
         if let Some(answered) = answered {
             host.add(answered, 1);
         }
+    }
+
+    /// Whether the host is asked whose success this is: of every sixteenth, as that is a call.
+    fn is_asked_after(&mut self) -> bool {
+        self.unasked = self.unasked.wrapping_add(1);
+        self.unasked.is_multiple_of(16)
     }
 }

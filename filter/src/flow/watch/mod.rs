@@ -8,15 +8,17 @@
 
 use crate::balance::{self, Order};
 use crate::config::Pool;
-use crate::health::{Outcome, Rules, Standing, State, Why};
+use crate::health::{Caller, Outcome, Rules, Standing, State, Why};
 use crate::ports::{Host, Meter, update};
 use crate::values::clock::Instant;
 use crate::values::rng::Rng;
 use crate::values::units::{Share, Weight};
 
+use super::caller;
 use super::suspects::Suspects;
 
 mod absent;
+mod doubt;
 mod ejection;
 mod endpoint;
 mod judge;
@@ -24,6 +26,7 @@ mod rules;
 mod verdict;
 
 pub(super) use absent::Absent;
+pub(super) use doubt::Hides;
 use endpoint::Watched;
 use rules::rules;
 pub(super) use verdict::{Seen, Verdict};
@@ -41,6 +44,8 @@ pub(super) struct Watch {
     /// Whether another worker may have set the metrics.
     told_by_others: bool,
     suspects: Suspects,
+    /// Successes of callers whose headers tell nothing, of which some are asked after.
+    unasked: u8,
     /// How often anything was agreed on anew, in all pools of all workers.
     changes: Option<Meter>,
 }
@@ -65,6 +70,7 @@ impl Watch {
             untold: Vec::new(),
             told_by_others: true,
             suspects: Suspects::default(),
+            unasked: 0,
             endpoints: endpoints.collect(),
             changes,
         }
@@ -173,10 +179,11 @@ impl Watch {
         any
     }
 
-    /// Makes a request the probe of an endpoint that is due for one; the endpoint and the probe's
-    /// token.
+    /// Makes a request of `caller` the probe of an endpoint that is due for one; the endpoint and the
+    /// probe's token.
     pub fn claim_probe(
         &mut self,
+        caller: Option<Caller>,
         pool: &mut balance::Pool,
         now: Instant,
         host: &mut dyn Host,
@@ -189,8 +196,9 @@ impl Watch {
             })
         };
         let endpoint = self.unsettled.iter().find(due).copied()?;
+        let caller = caller::of(caller, host);
         let outcome = self.step(endpoint, pool, now, host, &|state, rules, _| {
-            state.probe(rules, now)
+            state.probe(rules, caller, now)
         });
         match outcome {
             Outcome::Probing(token) => Some((endpoint, token)),
@@ -211,6 +219,16 @@ impl Watch {
             order.push(endpoint as u32, attempts);
         }
         order
+    }
+
+    /// Whether the next request at `endpoint` is to show what hidden attempts there have been.
+    pub fn asks(&mut self, endpoint: usize, now: Instant) -> bool {
+        let rules = &self.rules;
+        let watched = self.endpoints.get_mut(endpoint);
+        watched.is_some_and(|watched| {
+            let in_row = watched.state.may_trip_next(rules);
+            watched.doubt.asks(in_row, now)
+        })
     }
 
     /// When an endpoint may be fit again, as far as one can tell.
@@ -267,7 +285,7 @@ impl Watch {
         untold.retain(|&at| {
             let endpoint = self.endpoints.get_mut(at).zip(config.endpoints.get(at));
             endpoint.is_some_and(|(watched, endpoint)| {
-                let stand = watched.stand(pool.view().bound(at));
+                let stand = watched.stand(pool.view().bound(at).map(|bound| bound.most));
                 let endpoint = (config, endpoint.address);
                 watched.announced.tell(stand, endpoint, leads, now, host);
                 !watched.announced.is_calm(&stand)

@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::health::{Caller, Proof};
 use crate::values::clock::Instant;
 
+use super::Hides;
+
 /// What a request has shown of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::flow) enum Verdict {
@@ -12,6 +14,8 @@ pub(in crate::flow) enum Verdict {
     Good,
     /// It failed, with this status; 0 where there was none.
     Bad(Proof, u16),
+    /// Another endpoint served it after a retry. Beside a failure it may have been one of these.
+    Hidden(Hides),
     /// It has too much to do, and said for how long or did not.
     Overloaded(Option<Duration>),
     /// It has answered 429: it has too much to do, or its caller asks too often.

@@ -51,7 +51,7 @@ proptest! {
     #[test]
     fn no_rules_clock_or_counter_break_a_step(
         rules in rules(),
-        inputs in proptest::collection::vec((0..8u8, time(), any::<u64>(), duration()), 1..60),
+        inputs in proptest::collection::vec((0..9u8, time(), any::<u64>(), duration()), 1..60),
     ) {
         let mut state = State::default();
         for (kind, now, answered, asked) in inputs {
@@ -66,8 +66,12 @@ proptest! {
             let failure = Failure {
                 placed: now,
                 caller,
-                proof: [Proof::Unreached, Proof::ServedElsewhere, Proof::Unopposed]
-                    [(answered % 3) as usize],
+                proof: [
+                    Proof::Unreached,
+                    Proof::ServedElsewhere,
+                    Proof::Unopposed,
+                    Proof::Unexplained,
+                ][(answered % 4) as usize],
                 status: 500,
             };
             let refusal = Refusal {
@@ -80,7 +84,8 @@ proptest! {
                 0 => state.roll(&rules, now, answered, caller),
                 1 | 2 => state.failed(&rules, &failure, now, answered),
                 3 => state.overloaded(&rules, &refusal, now, answered),
-                4 => state.probe(&rules, now),
+                4 => state.probe(&rules, caller, now),
+                8 => state.served(caller, now),
                 5 => state.probed(&rules, now, answered, token, end),
                 _ => {
                     let passed = kind == 6;
@@ -92,7 +97,9 @@ proptest! {
             if let Standing::In(share) = new.standing(&rules, now) {
                 prop_assert!(share >= LEAST_SHARE && share <= Share::WHOLE);
             }
-            prop_assert!(new.bound(now, answered) != Some(0));
+            if let Some(bound) = new.bound(now, answered) {
+                prop_assert!(bound.proven > 0 && bound.most >= bound.proven);
+            }
             let under = new.under(&rules, now);
             prop_assert_eq!(under.under(&rules, now), under);
             state = new;

@@ -133,11 +133,12 @@ impl World {
     }
 
     fn bound(&self) -> Option<u32> {
-        self.state.bound(self.now(), self.answered)
+        let bound = self.state.bound(self.now(), self.answered);
+        bound.map(|bound| bound.most)
     }
 
     fn probe(&mut self) -> Option<u32> {
-        let step = self.state.probe(&self.rules, self.now());
+        let step = self.state.probe(&self.rules, self.caller, self.now());
         match self.store(step) {
             Outcome::Probing(token) => Some(token),
             _ => None,

@@ -1,0 +1,270 @@
+//! Attempts that the proxy made elsewhere without telling why: what they say of the endpoint that
+//! was tried first.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{BODY, call_from, config, state, trips};
+use crate::on_both;
+use crate::scenario::{On, Proxy, StreamId, chat_bytes, pass, proxy};
+
+on_both! {
+    an_endpoint_that_refuses_beside_others_is_bounded_and_not_tripped
+    an_endpoint_that_refuses_more_than_it_carries_never_trips
+    an_endpoint_that_fails_while_it_carries_nothing_else_trips_at_the_fifth
+    an_endpoint_that_fails_everything_trips_under_load_as_well
+    an_endpoint_that_fails_half_of_all_trips_under_load
+    an_endpoint_that_refuses_everything_is_known_by_few_refusals
+    an_overload_is_tried_elsewhere_only_where_none_is_overloaded
+    a_probe_that_is_served_elsewhere_has_failed
+    of_several_hidden_attempts_the_first_ones_load_is_known
+}
+
+const FIRST: &str = "10.0.0.1:80";
+const SECOND: &str = "10.0.0.2:80";
+
+/// A request under way, with the endpoints that it may try and the statuses upon which it does.
+#[derive(Clone)]
+struct Sent {
+    stream: StreamId,
+    order: Vec<String>,
+    retried: String,
+}
+
+fn two(on: On, retry: Value) -> Box<dyn Proxy> {
+    let mut route = json!({"pools": ["p"]});
+    if !retry.is_null() {
+        route["retry"] = json!({"on": retry});
+    }
+    let mut proxy = proxy(on, &config("least_connections", 2, route), 2);
+    pass(&mut *proxy, 0..2, Duration::from_millis(100));
+    proxy
+}
+
+fn bound(proxy: &dyn Proxy, endpoint: &str) -> i64 {
+    proxy.metric(&format!("junheng.endpoint.p.{endpoint}.in_flight_bound"))
+}
+
+/// A request of a caller's.
+fn send(proxy: &mut dyn Proxy, caller: usize) -> Sent {
+    call_from(proxy, caller);
+    let (stream, step) = chat_bytes(proxy, caller % 2, BODY);
+    let sent = step.sent();
+    let order = sent.header("x-gateway-destination-endpoint").split(',');
+    Sent {
+        stream,
+        order: order.map(str::to_owned).collect(),
+        retried: sent.header("x-envoy-retriable-status-codes").to_owned(),
+    }
+}
+
+fn finish(proxy: &mut dyn Proxy, sent: &Sent, status: u16, attempts: u32) {
+    proxy.respond(sent.stream, status, attempts);
+    proxy.respond_body(sent.stream, b"{}", true);
+    proxy.close(sent.stream);
+}
+
+/// The first endpoint answers so; whether its caller sees that, or the next endpoint serves.
+fn answers(proxy: &mut dyn Proxy, sent: &Sent, status: u16) -> bool {
+    let retried = sent.order.len() > 1 && sent.retried.contains(&status.to_string());
+    match retried {
+        true => finish(proxy, sent, 200, 2),
+        false => finish(proxy, sent, status, 1),
+    }
+    !retried
+}
+
+/// Keeps 40 requests in flight, `first` answering for the first endpoint; how many of its refusals
+/// or failures there were until `enough`, and how many of these callers saw.
+fn load(
+    proxy: &mut dyn Proxy,
+    requests: usize,
+    mut first: impl FnMut(usize) -> u16,
+    enough: impl Fn(&dyn Proxy) -> bool,
+) -> (usize, usize) {
+    let mut under_way = Vec::new();
+    let (mut bad, mut seen) = (0, 0);
+    for request in 0..requests {
+        under_way.push(send(proxy, request));
+        if under_way.len() >= 40 {
+            let sent = under_way.remove(0);
+            let status = match sent.order[0] == FIRST {
+                true => first(request),
+                false => 200,
+            };
+            let shown = answers(proxy, &sent, status);
+            bad += usize::from(status != 200);
+            seen += usize::from(status != 200 && shown);
+        }
+        pass(proxy, 0..2, Duration::from_millis(50));
+        if enough(proxy) {
+            break;
+        }
+    }
+    (bad, seen)
+}
+
+fn has_tripped(proxy: &dyn Proxy) -> bool {
+    trips(proxy, FIRST) > 0
+}
+
+/// Requests until one is placed at the first endpoint, all others being under way.
+fn send_to_first(proxy: &mut dyn Proxy) -> (Sent, Vec<Sent>) {
+    let mut others = Vec::new();
+    loop {
+        let sent = send(proxy, others.len());
+        if sent.order[0] == FIRST {
+            return (sent, others);
+        }
+        others.push(sent);
+        assert!(others.len() < 100);
+    }
+}
+
+fn an_endpoint_that_refuses_beside_others_is_bounded_and_not_tripped(on: On) {
+    let mut proxy = two(on, Value::Null);
+    let mut under_way = Vec::new();
+    // Four at each, and a fifth at the first.
+    while under_way.len() < 8 {
+        under_way.push(send(&mut *proxy, under_way.len()));
+        pass(&mut *proxy, 0..2, Duration::from_millis(50));
+    }
+    let (refused, others) = send_to_first(&mut *proxy);
+    assert!(!answers(&mut *proxy, &refused, 503), "hidden");
+    pass(&mut *proxy, 0..2, Duration::from_millis(100));
+    assert_eq!(bound(&*proxy, FIRST), 4);
+    assert_eq!(bound(&*proxy, SECOND), 0, "it has served");
+    assert_eq!((trips(&*proxy, FIRST), trips(&*proxy, SECOND)), (0, 0));
+    for sent in under_way.into_iter().chain(others) {
+        answers(&mut *proxy, &sent, 200);
+    }
+}
+
+/// Every second request is refused. What its callers see of it are the questions.
+fn an_endpoint_that_refuses_more_than_it_carries_never_trips(on: On) {
+    for (retry, status) in [
+        (Value::Null, 503),
+        (json!(["server_error", "too_many_requests"]), 429),
+    ] {
+        let mut proxy = two(on, retry);
+        let (bad, seen) = load(
+            &mut *proxy,
+            2_000,
+            |request| if request % 2 == 0 { status } else { 200 },
+            |_| false,
+        );
+        assert_eq!(trips(&*proxy, FIRST), 0, "{status}");
+        assert!(seen * 8 <= bad, "{status}: {seen} of {bad} were seen");
+    }
+}
+
+fn an_endpoint_that_fails_while_it_carries_nothing_else_trips_at_the_fifth(on: On) {
+    for (retry, deciding) in [
+        (Value::Null, 5),
+        (json!(["server_error", "overloaded"]), 5),
+        // A worker learns of the other one's failures with its own: it asks one later.
+        (json!(["server_error", "too_many_requests"]), 6),
+    ] {
+        let mut proxy = two(on, retry.clone());
+        let mut failures = 0;
+        while !has_tripped(&*proxy) {
+            failures += 1;
+            assert!(failures <= deciding, "{retry}");
+            let (failed, others) = send_to_first(&mut *proxy);
+            assert!(!answers(&mut *proxy, &failed, 500));
+            for sent in others {
+                answers(&mut *proxy, &sent, 200);
+            }
+        }
+        assert!(failures >= 5, "{retry}: {failures}");
+    }
+}
+
+fn an_endpoint_that_fails_everything_trips_under_load_as_well(on: On) {
+    for retry in [
+        Value::Null,
+        json!(["server_error", "too_many_requests"]),
+        json!(["server_error", "overloaded", "too_many_requests"]),
+    ] {
+        let mut proxy = two(on, retry.clone());
+        let (failures, _) = load(&mut *proxy, 400, |_| 500, has_tripped);
+        assert_eq!((trips(&*proxy, FIRST), trips(&*proxy, SECOND)), (1, 0));
+        // As many as were under way when the question was placed.
+        assert!(failures <= 30, "{retry}: {failures}");
+    }
+}
+
+fn an_endpoint_that_fails_half_of_all_trips_under_load(on: On) {
+    let mut proxy = two(on, Value::Null);
+    let half = |request: usize| if request * 7919 % 100 < 50 { 500 } else { 200 };
+    let (failures, _) = load(&mut *proxy, 2_000, half, has_tripped);
+    assert_eq!((trips(&*proxy, FIRST), trips(&*proxy, SECOND)), (1, 0));
+    assert!(failures <= 60, "{failures}");
+}
+
+/// A server that loads its model: what is not hidden is no more than a question now and then.
+fn an_endpoint_that_refuses_everything_is_known_by_few_refusals(on: On) {
+    let mut proxy = two(on, Value::Null);
+    let (_, seen) = load(&mut *proxy, 1_000, |_| 503, |_| false);
+    assert!(seen <= 25, "{seen} of 1,000 in 50 s");
+    assert_eq!(trips(&*proxy, SECOND), 0);
+}
+
+fn an_overload_is_tried_elsewhere_only_where_none_is_overloaded(on: On) {
+    let mut proxy = two(on, Value::Null);
+    // The second one is found to carry three.
+    let mut under_way: Vec<Sent> = Vec::new();
+    let at_second = |under_way: &[Sent]| {
+        let second = under_way.iter().filter(|sent| sent.order[0] == SECOND);
+        second.count()
+    };
+    while at_second(&under_way) < 4 {
+        under_way.push(send(&mut *proxy, under_way.len()));
+        let retried = &under_way[under_way.len() - 1].retried;
+        assert_eq!(retried, "500,501,502,504,503,529");
+    }
+    let refused = under_way.pop().expect("the fourth at the second");
+    finish(&mut *proxy, &refused, 503, 1);
+    for sent in under_way {
+        answers(&mut *proxy, &sent, 200);
+    }
+    for caller in 0..10 {
+        let sent = send(&mut *proxy, caller);
+        let expected = match sent.order[0] == FIRST {
+            true => "500,501,502,504",
+            false => "500,501,502,504,503,529",
+        };
+        assert_eq!(sent.retried, expected, "{:?}", sent.order);
+        answers(&mut *proxy, &sent, 200);
+    }
+}
+
+fn a_probe_that_is_served_elsewhere_has_failed(on: On) {
+    let mut proxy = two(on, Value::Null);
+    load(&mut *proxy, 400, |_| 500, has_tripped);
+    pass(&mut *proxy, 0..2, Duration::from_secs(31));
+    let probe = send(&mut *proxy, 7);
+    assert_eq!(probe.order, [FIRST, SECOND]);
+    answers(&mut *proxy, &probe, 500);
+    pass(&mut *proxy, 0..2, Duration::from_millis(100));
+    assert_eq!((state(&*proxy, FIRST), trips(&*proxy, FIRST)), (3, 2));
+}
+
+/// The second endpoint carried others when the first refused; how many more by then nobody knows.
+fn of_several_hidden_attempts_the_first_ones_load_is_known(on: On) {
+    let route = json!({"pools": ["p"]});
+    let mut proxy = proxy(on, &config("round_robin", 3, route), 1);
+    let mut under_way = Vec::new();
+    for caller in (0..18).step_by(2) {
+        under_way.push(send(&mut *proxy, caller));
+    }
+    let refused = under_way.pop().expect("nine");
+    finish(&mut *proxy, &refused, 200, 3);
+    pass(&mut *proxy, 0..1, Duration::from_millis(100));
+    let bounds = [0, 1, 2].map(|at| bound(&*proxy, &refused.order[at]));
+    assert_eq!(bounds, [2, 0, 0]);
+    for sent in under_way {
+        answers(&mut *proxy, &sent, 200);
+    }
+}
