@@ -258,6 +258,21 @@ fn a_stream_that_has_not_begun_in_time_is_a_failure_for_the_next_requests(on: On
     assert_eq!(requests(&mut *proxy, "ok"), answered + 20);
 }
 
+/// It may be the request: the first endpoint failed it, too.
+fn a_stream_that_is_late_after_a_retry_says_nothing(on: On) {
+    let mut proxy = proxy(on, &config("round_robin", json!({"first_byte": "10s"})), 1);
+    for _ in 0..20 {
+        let (stream, _) = chat_bytes(&mut *proxy, 0, BODY);
+        let events = [("content-type", "text/event-stream")];
+        proxy.respond_with(stream, 200, 2, &events);
+        proxy.respond_body(stream, b": ping\n\n", false);
+    }
+    // The first attempts are another matter: the endpoint that is late serves nothing else.
+    let before = (trips(&*proxy, A), trips(&*proxy, B));
+    pass(&mut *proxy, [0], Duration::from_secs(11));
+    assert_eq!((trips(&*proxy, A), trips(&*proxy, B)), before);
+}
+
 /// They began in time, their clients left, they are no streams, or their route has no bound.
 fn streams_that_are_not_awaited_are_not_overdue(on: On) {
     let bounded = json!({"first_byte": "10s"});
@@ -347,6 +362,7 @@ on_both! {
     an_answer_that_is_no_stream_begins_with_its_first_byte
     a_ping_is_not_taken_for_the_first_token
     a_stream_that_has_not_begun_in_time_is_a_failure_for_the_next_requests
+    a_stream_that_is_late_after_a_retry_says_nothing
     streams_that_are_not_awaited_are_not_overdue
     a_tunnel_is_good_at_its_headers_whoever_closes_it
     only_a_request_that_asked_for_a_tunnel_gets_one

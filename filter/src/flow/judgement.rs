@@ -151,6 +151,7 @@ pub(super) fn follow_retries(
             pool.endpoints.view_mut().on_release(placed.carrier);
             pool.meters.leave(placed.carrier, placed.waiting, host);
             placed.carrier = carrier;
+            pool.sync_endpoint(carrier, host);
             placed.in_flight = pool.in_flight(carrier);
         }
         // The list was used up and the proxy went on by itself: whom it found nobody tells.

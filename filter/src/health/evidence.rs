@@ -4,8 +4,7 @@
 //! to a chat server. If each such answer counted against the endpoint that gave it, one caller
 //! could trip a whole pool. So a failure carries its [`Proof`], and its caller:
 //!
-//! - *Unreached*: no connection, or a reset before the answer. Nothing of the request was looked
-//!   at,
+//! - *Unreached*: no connection, or a reset before the answer. Nothing of the request was looked at,
 //!   so it counts for any caller.
 //! - *Served elsewhere*: another endpoint served the same request. It counts as unopposed where only
 //!   this caller's requests fail, and others' are served.

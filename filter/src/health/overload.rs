@@ -19,8 +19,10 @@
 //! most; a trial that holds brings the pace back. So a steady endpoint refuses one request of some
 //! hundred, and one that has recovered is found out within seconds.
 //!
-//! A bound that nothing has met is no trial: beyond the first step it grows only if as many requests
-//! were in flight. Else a pool with a little room to spare would forget its bounds again and again.
+//! What has grown by the last step is not proven, and requests go there only where all endpoints
+//! carry as much as is proven (`balance::bounds`). A bound that nothing has met is no trial: beyond
+//! the first step it grows only if as many requests were in flight. Else a pool with a little room
+//! to spare would forget its bounds again and again.
 //!
 //! Successes are the host's counter, so growth costs no write: the bound is computed from it.
 //! A bound is gone when it has grown fourfold or stood for [`FORGOTTEN`].

@@ -18,6 +18,7 @@ on_both! {
     an_endpoint_that_refuses_everything_is_known_by_few_refusals
     an_overload_is_tried_elsewhere_only_where_none_is_overloaded
     a_probe_that_is_served_elsewhere_has_failed
+    a_refusal_after_a_retry_is_measured_at_the_endpoint_that_refused
     of_several_hidden_attempts_the_first_ones_load_is_known
 }
 
@@ -266,5 +267,27 @@ fn of_several_hidden_attempts_the_first_ones_load_is_known(on: On) {
     assert_eq!(bounds, [2, 0, 0]);
     for sent in under_way {
         answers(&mut *proxy, &sent, 200);
+    }
+}
+
+/// Six are in flight at the first, and three beside the refused one at the second.
+fn a_refusal_after_a_retry_is_measured_at_the_endpoint_that_refused(on: On) {
+    let mut proxy = two(on, Value::Null);
+    let mut under_way = Vec::new();
+    while under_way.len() < 12 {
+        under_way.push(send(&mut *proxy, under_way.len()));
+        pass(&mut *proxy, 0..2, Duration::from_millis(50));
+    }
+    let (at_first, at_second): (Vec<_>, Vec<_>) = under_way
+        .into_iter()
+        .partition(|sent| sent.order[0] == FIRST);
+    for sent in &at_second[3..] {
+        proxy.close(sent.stream);
+    }
+    finish(&mut *proxy, &at_first[5], 503, 2);
+    pass(&mut *proxy, 0..2, Duration::from_millis(100));
+    assert_eq!([FIRST, SECOND].map(|it| bound(&*proxy, it)), [0, 3]);
+    for sent in at_first[..5].iter().chain(&at_second[..3]) {
+        answers(&mut *proxy, sent, 200);
     }
 }

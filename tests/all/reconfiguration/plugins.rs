@@ -14,6 +14,7 @@ on_both! {
     pools_of_one_name_share_no_counts
     weights_are_each_plugins_own
     a_plugin_that_is_loaded_later_does_not_take_the_lead_from_the_first
+    a_late_stream_is_judged_in_its_own_plugin
     each_plugin_fetches_its_key_sets_and_its_configurations_share_them
 }
 
@@ -53,6 +54,25 @@ fn pools_of_one_name_share_no_state(on: On) {
     };
     pass(proxy, 0..WORKERS, Duration::from_secs(1));
     assert_eq!([state(proxy, ""), state(proxy, "root.edge.")], [3, 0]);
+}
+
+/// Each plugin's tick looks at its own streams.
+fn a_late_stream_is_judged_in_its_own_plugin(on: On) {
+    let bounded = |first_byte: &str| {
+        let mut config = plain(&[A]);
+        config["routes"][0]["retry"] = json!({"first_byte": first_byte});
+        config
+    };
+    let proxy = &mut *proxy(on, &bounded("1h"), 1);
+    proxy.load_plugin("edge", &bounded("10s"));
+    proxy.turn_to("edge");
+    for _ in 0..5 {
+        let (stream, _) = chat_bytes(proxy, 0, BODY);
+        proxy.respond_with(stream, 200, 1, &[("content-type", "text/event-stream")]);
+    }
+    pass(proxy, 0..1, Duration::from_secs(11));
+    let trips = |prefix: &str| proxy.metric(&format!("junheng.{prefix}endpoint.p.{A}.trips"));
+    assert_eq!([trips(""), trips("root.edge.")], [0, 1]);
 }
 
 fn pools_of_one_name_share_no_counts(on: On) {

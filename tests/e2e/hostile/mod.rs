@@ -8,6 +8,7 @@ mod limits;
 mod poison;
 mod sessions;
 mod streams;
+mod uneven;
 
 use harness::fleet::{Answer, Caller, Speed, TENANT_HEADER, json_request};
 use serde_json::{Value, json};
