@@ -70,6 +70,7 @@ impl Placed {
             sent: self.sent,
             caller: self.caller,
             in_flight: self.in_flight,
+            alone: self.alone,
         }
     }
 }

@@ -205,9 +205,17 @@ fn placed(
 ) -> Placed {
     let carrier = choice.order.first().unwrap_or_default();
     let waiting = choice.input.map_or(0, |input| input.0);
+    let (mut in_flight, mut alone) = (0, false);
     if let Some(pool) = worker.pools.get_mut(choice.pool.0) {
         pool.meters.input_tokens.add(waiting);
         pool.meters.enter(carrier, waiting, host);
+        // Reading the gauge is a call, for which few requests have a use.
+        let counts = pool.watch.is_doubted(carrier, choice.sent);
+        if counts {
+            pool.sync_endpoint(carrier, host);
+        }
+        in_flight = pool.in_flight(carrier);
+        alone = counts && in_flight <= 1;
     }
     Placed {
         route: choice.route,
@@ -216,10 +224,8 @@ fn placed(
         waiting,
         probe: choice.probe,
         judged: false,
-        in_flight: worker
-            .pools
-            .get(choice.pool.0)
-            .map_or(0, |pool| pool.in_flight(carrier)),
+        in_flight,
+        alone,
         hides: choice.hides,
         caller: choice.caller,
         order: choice.order,

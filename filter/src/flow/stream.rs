@@ -57,6 +57,8 @@ pub(super) struct Placed {
     pub(super) caller: Option<Caller>,
     /// Requests in flight at the carrier, this one included, when it was placed there.
     pub(super) in_flight: u32,
+    /// Whether the carrier is known to have carried nothing else then.
+    pub(super) alone: bool,
     /// What a retry would hide, beside failures.
     pub(super) hides: Hides,
     /// When it was sent first.

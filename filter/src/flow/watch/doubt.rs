@@ -33,8 +33,9 @@ impl Hides {
 pub(super) struct Doubt {
     /// What the endpoint was seen to do last, and when.
     shown: Option<(Shown, Instant)>,
-    /// Hidden attempts since then.
+    /// Hidden attempts since then, and when the last of them was judged.
     unexplained: u32,
+    latest: Option<Instant>,
     /// When a question was placed last.
     asked: Option<Instant>,
 }
@@ -47,7 +48,7 @@ enum Shown {
 
 /// So many hidden attempts may stay unexplained.
 const MANY: u32 = 16;
-/// So long what was shown explains hidden attempts.
+/// So long what was shown explains hidden attempts, and a hidden attempt casts doubt.
 const EXPLAINS: Duration = Duration::from_secs(60);
 /// The least time between two questions.
 const BETWEEN: Duration = Duration::from_secs(1);
@@ -79,8 +80,18 @@ impl Doubt {
         self.unexplained = 0;
     }
 
+    /// Whether attempts were hidden lately.
+    pub fn is_cast(&self, now: Instant) -> bool {
+        self.latest
+            .is_some_and(|latest| now.since(latest) < EXPLAINS)
+    }
+
     /// An attempt was hidden; whether it is to be taken for a failure.
     pub fn hidden(&mut self, now: Instant) -> bool {
+        if !self.is_cast(now) {
+            self.unexplained = 0;
+        }
+        self.latest = Some(now);
         self.unexplained = self.unexplained.saturating_add(1);
         self.shown
             .is_some_and(|(shown, at)| shown == Shown::Failure && now.since(at) < EXPLAINS)
@@ -119,5 +130,17 @@ mod tests {
         assert!(doubt.asks(false, at(9)));
         doubt.refuses(at(10));
         assert!(!doubt.asks(false, at(11)));
+    }
+
+    #[test]
+    fn hidden_attempts_are_forgotten_after_a_minute_without_any() {
+        let mut doubt = Doubt::default();
+        assert!(!doubt.is_cast(at(1)));
+        for second in 0..MANY - 1 {
+            doubt.hidden(at(second.into()));
+        }
+        assert!(doubt.is_cast(at(60)) && !doubt.is_cast(at(75)));
+        doubt.hidden(at(75));
+        assert!(!doubt.asks(false, at(75)));
     }
 }

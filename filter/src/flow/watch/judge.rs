@@ -90,7 +90,7 @@ impl Watch {
             watched.doubt.fails(now);
         }
         // One that carries nothing else has not too much to do.
-        let alone = seen.in_flight <= 1 && !hides.limits;
+        let alone = seen.alone && !hides.limits;
         if !hides.any() || alone || watched.doubt.hidden(now) {
             let verdict = Verdict::Bad(Proof::ServedElsewhere, 0);
             return self.judge(endpoint, Seen { verdict, ..seen }, pool, now, host);
@@ -105,7 +105,8 @@ impl Watch {
         self.step(endpoint, pool, now, host, &|state, rules, answered| {
             state.failed(rules, &failure, now, answered)
         });
-        if hides.overload {
+        // With one in flight, as far as this worker knew, there is nothing to bound.
+        if hides.overload && seen.in_flight > 1 {
             let refusal = Refusal {
                 in_flight: seen.in_flight,
                 retry_after: None,

@@ -231,6 +231,12 @@ impl Watch {
         })
     }
 
+    /// Whether attempts at `endpoint` were hidden lately, so that it matters what it carries.
+    pub fn is_doubted(&self, endpoint: usize, now: Instant) -> bool {
+        let watched = self.endpoints.get(endpoint);
+        watched.is_some_and(|watched| watched.doubt.is_cast(now))
+    }
+
     /// When an endpoint may be fit again, as far as one can tell.
     pub fn next_chance(&self) -> Option<Instant> {
         let until = |watched: &Watched| match watched.standing {

@@ -38,4 +38,6 @@ pub(in crate::flow) struct Seen {
     pub caller: Option<Caller>,
     /// Requests in flight at the endpoint, this one included, when it was sent.
     pub in_flight: u32,
+    /// Whether the endpoint carried nothing else then, in any worker.
+    pub alone: bool,
 }
