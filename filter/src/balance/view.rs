@@ -109,6 +109,15 @@ impl View {
         self.is_below(endpoint, most)
     }
 
+    /// Whether `endpoint` carries nothing, has no bound, or has room for two requests within what is
+    /// proven.
+    pub fn has_room_to_spare(&self, endpoint: usize) -> bool {
+        let in_flight = self.in_flight(endpoint);
+        let bound = self.bound(endpoint);
+        in_flight == 0
+            || bound.is_none_or(|bound| in_flight.saturating_add(2) <= bound.proven.into())
+    }
+
     /// Whether fewer than `most` requests are in flight at `endpoint`, as far as this worker knows.
     pub(super) fn is_below(&self, endpoint: usize, most: Option<u32>) -> bool {
         let endpoint = self.endpoints.get(endpoint);

@@ -220,8 +220,8 @@ choices! {
         Reset = "reset",
         /// The answer is a status of 500, 501, 502 or 504.
         ServerError = "server_error",
-        /// The answer is 503 or 529: the endpoint has too much to do. Only where the next ones are
-        /// not known to have too much to do as well.
+        /// The answer is 503 or 529: the endpoint has too much to do. Only where the next ones have
+        /// room to spare.
         Overloaded = "overloaded",
         /// The answer is 429.
         TooManyRequests = "too_many_requests",

@@ -8,14 +8,12 @@ use crate::values::headers::Headers;
 use super::pool::PoolState;
 use super::response::{Origin, ResponseStart};
 use super::stream::Placed;
-use super::watch::{Seen, Verdict};
+use super::watch::{Hides, Seen, Verdict};
 
 /// What a response's beginning says of the endpoint; `None` where only its end can tell.
 ///
-/// A request that has failed at more than one endpoint says nothing of any of them: it may be the
-/// request that is at fault. No connection is a failure all the same, as nothing was looked at.
+/// No connection is a failure at any attempt, as nothing was looked at.
 pub(super) fn verdict(start: &ResponseStart<'_>, host: &mut dyn Host) -> Option<Verdict> {
-    let bad = |proof| Some(Verdict::Bad(proof, start.status));
     match (start.origin, start.status) {
         (Origin::Proxy, _) => None,
         (Origin::Unreached, _) => Some(Verdict::Bad(Proof::Unreached, 0)),
@@ -28,10 +26,34 @@ pub(super) fn verdict(start: &ResponseStart<'_>, host: &mut dyn Host) -> Option<
             })))
         }
         (Origin::Endpoint, ..500) => None,
-        (_, _) if start.attempts > 1 => Some(Verdict::Nothing),
-        (Origin::Endpoint, _) => bad(Proof::Unopposed),
         // A prompt that crashes servers resets its connection, too.
-        (Origin::Reset | Origin::TimedOut, _) => Some(Verdict::Bad(Proof::Unopposed, 0)),
+        (Origin::Endpoint | Origin::Reset | Origin::TimedOut, _) => Some(failed(start)),
+    }
+}
+
+/// A failure that was answered or took place at the last endpoint that was tried: if there were
+/// others, it may be the request that is at fault.
+fn failed(start: &ResponseStart<'_>) -> Verdict {
+    let proof = match start.attempts > 1 {
+        true => Proof::Alike,
+        false => Proof::Unopposed,
+    };
+    let status = match start.origin {
+        Origin::Endpoint => start.status,
+        _ => 0,
+    };
+    Verdict::Bad(proof, status)
+}
+
+/// What a response says of the endpoints that were tried before the one that it came from.
+fn before_last(start: &ResponseStart<'_>, hides: Hides) -> Verdict {
+    match (start.origin, start.status) {
+        (Origin::Endpoint, ..400) => Verdict::Hidden(hides),
+        (Origin::Endpoint, 400..500) => Verdict::Nothing,
+        (Origin::Endpoint, status) if is_overload(status) => Verdict::Nothing,
+        (Origin::Endpoint | Origin::Reset | Origin::TimedOut, _) => failed(start),
+        // No connection to the last one: what the others did is not known.
+        (Origin::Unreached | Origin::Proxy, _) => Verdict::Nothing,
     }
 }
 
@@ -120,8 +142,8 @@ pub(super) fn follow_retries(
     start: &ResponseStart<'_>,
     host: &mut dyn Host,
 ) {
-    let failed = (start.attempts as usize).saturating_sub(1);
-    if failed == 0 {
+    let retries = (start.attempts as usize).saturating_sub(1);
+    if retries == 0 {
         return;
     }
     pool.meters.retries.add(start.attempts.saturating_sub(1));
@@ -129,21 +151,18 @@ pub(super) fn follow_retries(
     placed.retried = true;
     let now = host.now();
     let order = placed.order;
-    let served = start.origin == Origin::Endpoint && start.status < 400;
-    for (at, endpoint) in order.iter().take(failed).enumerate() {
-        let verdict = match served {
-            // It failed at the next endpoint, too, or what the answer proves is not known.
-            false => Verdict::Nothing,
+    for (at, endpoint) in order.iter().take(retries).enumerate() {
+        let verdict = match before_last(start, placed.hides) {
             // How much the later ones carried when they were tried is not known.
-            true if at > 0 && placed.hides.any() => Verdict::Nothing,
-            true => Verdict::Hidden(placed.hides),
+            Verdict::Hidden(hides) if at > 0 && hides.any() => Verdict::Nothing,
+            verdict => verdict,
         };
         // The probe, if there is one, is the first.
         let seen = placed.seen(verdict);
         let endpoints = &mut pool.endpoints;
         pool.watch.judge(endpoint, seen, endpoints, now, host);
     }
-    let answered = order.iter().nth(failed);
+    let answered = order.iter().nth(retries);
     match answered.filter(|carrier| *carrier != placed.carrier) {
         Some(carrier) => {
             pool.endpoints.view_mut().on_claim(carrier);

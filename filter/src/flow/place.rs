@@ -177,7 +177,7 @@ fn choose(
         return Err(refusal.into());
     };
     let chosen = worker.pools.get_mut(pool.0);
-    let hides = chosen.map(|pool| pool.hides(&order, &route.retry, now));
+    let hides = chosen.map(|pool| pool.hides(&order, probe.is_some(), &route.retry, now));
     Ok(Choice {
         route: route_id,
         pool,

@@ -165,20 +165,27 @@ impl PoolState {
     /// What a retry of the request that goes to `order` is to hide of its first endpoint, beside
     /// failures: nothing, where the request is a question.
     ///
-    /// Overload is tried at the next endpoints only where none of these has a bound. At their
-    /// bounds they would refuse it as well, and what the proxy sends there by itself is counted
-    /// nowhere until it is answered, so it would show as refusals of fewer requests than they
-    /// carry.
-    pub(super) fn hides(&mut self, order: &Order, retry: &Retry, now: Instant) -> Hides {
+    /// Overload is tried at the next endpoints only where these have room to spare. Near their bounds
+    /// they would refuse it as well, and what the proxy sends there by itself is counted nowhere
+    /// until it is answered, so it would show as refusals of fewer requests than they carry.
+    pub(super) fn hides(
+        &mut self,
+        order: &Order,
+        is_probe: bool,
+        retry: &Retry,
+        now: Instant,
+    ) -> Hides {
+        let mut endpoints = order.iter();
+        let Some(first) = endpoints.next().filter(|_| order.len() > 1) else {
+            return Hides::default();
+        };
         let view = self.endpoints.view();
-        let mut next = order.iter().skip(1);
         let hides = Hides {
             overload: retry.on.contains(&RetryOn::Overloaded)
-                && next.all(|endpoint| view.bound(endpoint).is_none()),
+                && endpoints.all(|next| view.has_room_to_spare(next)),
             limits: retry.on.contains(&RetryOn::TooManyRequests),
         };
-        let first = order.first().filter(|_| hides.any() && order.len() > 1);
-        match first.is_some_and(|first| self.watch.asks(first, now)) {
+        match hides.any() && !is_probe && self.watch.asks(first, now) {
             true => Hides::default(),
             false => hides,
         }

@@ -25,9 +25,9 @@ const SIZE: usize = 1
     + (8 + 4 + 8 + 8 + 4 + 1 + (1 + 4 + 8))
     + (1 + 1 + 2)
     + (1 + 8 + 8)
-    + (4 + 4 + 4 + 4 + 4 + 1)
+    + (4 + 4 + 4 + 4 + 4 + (4 + 4))
     + 2 * CALLERS
-    + BUCKETS * (4 + (4 + 4 + 4) + 8)
+    + BUCKETS * (4 + (4 + 4 + 4) + 4 + 8)
     + 4;
 
 impl State {
@@ -71,11 +71,12 @@ impl State {
             row.unreached,
             row.unopposed,
             row.unexplained,
-            row.caller.0,
+            row.alike,
+            row.pairs.unpaired,
+            row.pairs.caller.0,
         ] {
             bytes.extend(word.to_le_bytes());
         }
-        bytes.push(u8::from(row.several));
         for callers in [&self.served, &self.failing] {
             write_met(callers.latest, &mut bytes);
             write_met(callers.other, &mut bytes);
@@ -86,7 +87,7 @@ impl State {
                 unpaired,
                 caller,
             } = bucket.unopposed;
-            for word in [bucket.failures, failures, unpaired, caller.0] {
+            for word in [bucket.failures, failures, unpaired, caller.0, bucket.alike] {
                 bytes.extend(word.to_le_bytes());
             }
             bytes.extend(bucket.base.to_le_bytes());
@@ -144,16 +145,18 @@ impl State {
             status: rest.half()?,
         };
         let (begun, newest) = (rest.flag()?, rest.time()?);
+        let answered_at_failure = rest.long()?;
+        let length = rest.word()?;
         let mut window = Window {
             newest: begun.then_some(newest),
-            answered_at_failure: rest.long()?,
+            answered_at_failure,
             row: Row {
-                length: rest.word()?,
+                length,
                 unreached: rest.word()?,
                 unopposed: rest.word()?,
                 unexplained: rest.word()?,
-                caller: Caller(rest.word()?),
-                several: rest.flag()?,
+                alike: rest.word()?,
+                pairs: rest.pairs(length)?,
             },
             ..Window::default()
         };
@@ -161,11 +164,11 @@ impl State {
         for bucket in &mut window.buckets {
             *bucket = Bucket {
                 failures: rest.word()?,
-                unopposed: Pairs {
-                    failures: rest.word()?,
-                    unpaired: rest.word()?,
-                    caller: Caller(rest.word()?),
+                unopposed: {
+                    let failures = rest.word()?;
+                    rest.pairs(failures)?
                 },
+                alike: rest.word()?,
                 base: rest.long()?,
             };
         }
@@ -224,6 +227,15 @@ impl Reader<'_> {
             1 => Some(true),
             _ => None,
         }
+    }
+
+    /// What is left over of so many failures.
+    fn pairs(&mut self, failures: u32) -> Option<Pairs> {
+        Some(Pairs {
+            failures,
+            unpaired: self.word()?,
+            caller: Caller(self.word()?),
+        })
     }
 
     fn caller(&mut self) -> Option<Option<Caller>> {
@@ -287,19 +299,19 @@ mod tests {
     prop_compose! {
         fn window()(
             newest in proptest::option::of(time()),
-            buckets in any::<[([u32; 4], u64); BUCKETS]>(),
-            row in any::<[u32; 5]>(),
-            several in any::<bool>(),
+            buckets in any::<[([u32; 5], u64); BUCKETS]>(),
+            row in any::<[u32; 7]>(),
             answered_at_failure in any::<u64>(),
         ) -> Window {
-            let buckets = buckets.map(|([failures, all, unpaired, caller], base)| Bucket {
+            let buckets = buckets.map(|([failures, all, unpaired, caller, alike], base)| Bucket {
                 failures,
                 unopposed: Pairs { failures: all, unpaired, caller: Caller(caller) },
+                alike,
                 base,
             });
-            let [length, unreached, unopposed, unexplained, caller] = row;
-            let caller = Caller(caller);
-            let row = Row { length, unreached, unopposed, unexplained, caller, several };
+            let [length, unreached, unopposed, unexplained, alike, unpaired, caller] = row;
+            let pairs = Pairs { failures: length, unpaired, caller: Caller(caller) };
+            let row = Row { length, unreached, unopposed, unexplained, alike, pairs };
             Window { newest, buckets, row, answered_at_failure }
         }
     }

@@ -11,10 +11,13 @@
 //! - *Unexplained*: another endpoint served the same request, but this one may have refused it (503,
 //!   529, 429). It lengthens a row, which a failure that is explained may complete.
 //! - *Unopposed*: the endpoint answered with an error or too late, and no other endpoint was asked.
-//!   In a row it counts if two callers have such failures, or if the endpoint serves no other
-//!   caller; in a share as far as other callers' failures make [`Pairs`] with it.
+//!   It counts if the endpoint serves no other caller, else as far as other callers' failures make
+//!   [`Pairs`] with it.
 //!
-//! What every endpoint tried answers alike is no failure of any of them, and never comes here.
+//! - *Alike*: all endpoints that were tried failed the request. It says nothing of any of them, until
+//!   nothing else is left: a long row of such requests, of several callers or of the only one, with
+//!   none that is served between them.
+//!
 //! The idea is that of outlier detection (Envoy's success rate ejection): an endpoint is bad only
 //! beside others, and for several callers.
 
@@ -46,6 +49,8 @@ pub enum Proof {
     Unexplained,
     /// No other endpoint was asked.
     Unopposed,
+    /// All endpoints that were tried failed it.
+    Alike,
 }
 
 /// A failed request.
@@ -63,9 +68,9 @@ pub struct Failure {
 
 /// The two callers that were met last, and when.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Callers {
-    pub latest: Option<(Caller, Instant)>,
-    pub other: Option<(Caller, Instant)>,
+pub struct Callers {
+    pub(super) latest: Option<(Caller, Instant)>,
+    pub(super) other: Option<(Caller, Instant)>,
 }
 
 impl Callers {
@@ -100,7 +105,7 @@ impl Callers {
 /// So long a caller that was met need not be met again.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// Unopposed failures, paired off: each with one of another caller. What is left over is all one
+/// Failures, paired off: each with one of another caller. What is left over is all one
 /// caller's, and counts as far as there are pairs: however many requests of one caller fail, three
 /// are counted for one of the others' together. This is the majority vote of Boyer and Moore
 /// (1981), whose counts can be added up.
@@ -159,24 +164,22 @@ pub(super) struct Row {
     pub unopposed: u32,
     /// Of these, the unexplained ones.
     pub unexplained: u32,
-    /// Of the first of them.
-    pub caller: Caller,
-    /// Whether more than one caller has them.
-    pub several: bool,
+    /// Of these, those that failed alike elsewhere.
+    pub alike: u32,
+    /// Whose they are.
+    pub pairs: Pairs,
 }
 
 impl Row {
     /// One more failure.
     pub fn add(&mut self, failure: &Failure) {
-        if self.length == 0 {
-            self.caller = failure.caller;
-        }
-        self.several |= self.caller != failure.caller;
+        self.pairs = self.pairs.and(Pairs::one(failure.caller));
         self.length = self.length.saturating_add(1);
         match failure.proof {
             Proof::Unreached => self.unreached = self.unreached.saturating_add(1),
             Proof::Unopposed => self.unopposed = self.unopposed.saturating_add(1),
             Proof::Unexplained => self.unexplained = self.unexplained.saturating_add(1),
+            Proof::Alike => self.alike = self.alike.saturating_add(1),
             Proof::ServedElsewhere => {}
         }
     }

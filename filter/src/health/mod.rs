@@ -52,13 +52,14 @@ use crate::values::clock::Instant;
 
 use breaker::Breaker;
 use checks::Checks;
-use evidence::{Callers, Row};
+use evidence::Row;
 use overload::Overload;
+use rules::Witnesses;
 use window::Window;
 
 pub use breaker::{Cause, TripRule};
 pub use checks::Check;
-pub use evidence::{Caller, Failure, Proof};
+pub use evidence::{Caller, Callers, Failure, Proof};
 pub use overload::Refusal;
 pub use retry_after::retry_after;
 pub use rules::{ErrorRate, FailTimeout, Rules, Trip};
@@ -202,8 +203,12 @@ impl State {
             if failure.proof != Proof::Unreached {
                 new.failing.meet(failure.caller, now);
             }
-            let others_served = new.served.others(failure.caller, window, now);
-            let Some(rule) = rules.trip.reached(&tally, others_served) else {
+            let others_within = |time| new.served.others(failure.caller, time, now);
+            let witnesses = Witnesses {
+                others_served: others_within(window),
+                others_lately: others_within(window.min(AT_ONCE)),
+            };
+            let Some(rule) = rules.trip.reached(&tally, witnesses) else {
                 return Outcome::Counted;
             };
             let status = failure.status;
@@ -256,7 +261,8 @@ impl State {
     /// all have been failures.
     pub fn may_trip_next(&self, rules: &Rules) -> bool {
         let row = &self.window.row;
-        rules.breaks && row.unexplained > 0 && rules.trip.is_next(row)
+        let listens = rules.breaks && self.breaker.listens();
+        listens && row.unexplained > 0 && rules.trip.is_next(row)
     }
 
     /// So many requests are in flight, as many as the endpoint's bound allows.
@@ -268,10 +274,16 @@ impl State {
     }
 
     /// Asks to make a request of `caller` the probe; [`Outcome::Unchanged`] if none is due, or if
-    /// it is other callers' turn.
-    pub fn probe(&self, rules: &Rules, caller: Caller, now: Instant) -> (State, Outcome) {
+    /// it is other callers' turn. `others` tells whether the pool serves any.
+    pub fn probe(
+        &self,
+        rules: &Rules,
+        caller: Caller,
+        others: bool,
+        now: Instant,
+    ) -> (State, Outcome) {
         self.step(|new| {
-            let others = new.served.others(caller, rules.trip.window(), now);
+            let others = others || new.served.others(caller, rules.trip.window(), now);
             if new.standing(rules, now) != Standing::DueForProbe
                 || (others && new.breaker.gives_way(caller, now))
             {

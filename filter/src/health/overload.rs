@@ -16,8 +16,9 @@
 //! A bound grows with successes only: by one, or an eighth, after [`ROUNDS`] times as many as the
 //! bound. Growth is a trial that may end in a refusal, which a caller sees. So where one step of
 //! growth was refused at once, the next trial waits for twice as many successes, 64 rounds at the
-//! most; a trial that holds brings the pace back. So a steady endpoint refuses one request of some
-//! hundred, and one that has recovered is found out within seconds.
+//! most; a trial that holds, or half a minute without a refusal, brings the pace back. So a steady
+//! endpoint refuses one request of some hundred, and one that carries more again is found out
+//! within half a minute and the answers of four rounds a step.
 //!
 //! What has grown by the last step is not proven, and requests go there only where all endpoints
 //! carry as much as is proven (`balance::bounds`). A bound that nothing has met is no trial: beyond
@@ -76,6 +77,8 @@ pub(super) struct Overload {
 const ROUNDS: u8 = 4;
 /// The most rounds that the first step waits for.
 const MOST_ROUNDS: u8 = 64;
+/// After so long without a refusal the first step waits no longer than the others.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// A bound that has grown to so many times its beginning is gone.
 const OPEN: u32 = 4;
 /// A bound that was not confirmed for so long is gone.
@@ -93,6 +96,9 @@ impl Overload {
         // A counter that began anew tells of no successes yet.
         let mut successes = answered.saturating_sub(self.base);
         let (mut bound, mut steps, mut rounds) = (self.bound, 0u32, self.rounds);
+        if now.since(self.since) >= PATIENCE {
+            rounds = rounds.min(ROUNDS);
+        }
         let mut proven = bound;
         loop {
             let needed = u64::from(bound).saturating_mul(rounds.max(1).into());

@@ -113,9 +113,8 @@ impl Trip {
         }
     }
 
-    /// The rule that the failure that made `tally` decides, if it is the deciding one. `others_served`
-    /// tells whether the endpoint serves other callers than the one whose request failed.
-    pub(super) fn reached(&self, tally: &Tally, others_served: bool) -> Option<TripRule> {
+    /// The rule that the failure that made `tally` decides, if it is the deciding one.
+    pub(super) fn reached(&self, tally: &Tally, witnesses: Witnesses) -> Option<TripRule> {
         let counted = tally
             .failures
             .saturating_add(tally.unopposed.counted().into());
@@ -127,10 +126,10 @@ impl Trip {
                 if too_many && requests >= u64::from(rule.least_requests) {
                     return Some(TripRule::Share);
                 }
-                rule.is_row(tally, others_served).then_some(TripRule::Row)
+                rule.is_row(tally, witnesses).then_some(TripRule::Row)
             }
             Trip::FailTimeout(rule) => {
-                let failures = match others_served {
+                let failures = match witnesses.others_served {
                     true => counted,
                     false => tally
                         .failures
@@ -141,6 +140,15 @@ impl Trip {
             }
         }
     }
+}
+
+/// Whether an endpoint has served other callers than the one whose request failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Witnesses {
+    /// Within the window.
+    pub others_served: bool,
+    /// Within the last minute.
+    pub others_lately: bool,
 }
 
 /// So many times the failures in a row trip if they are proven and all one caller's.
@@ -163,31 +171,39 @@ impl Trip {
 }
 
 impl ErrorRate {
-    fn is_row(&self, tally: &Tally, others_served: bool) -> bool {
+    fn is_row(&self, tally: &Tally, witnesses: Witnesses) -> bool {
         let row = &tally.row;
-        let explained = row.length > row.unexplained;
-        if self.in_a_row == 0 || row.length < self.in_a_row || !explained {
+        let long = self.in_a_row.saturating_mul(OF_ONE_CALLER);
+        let counted = row.length.saturating_sub(row.alike);
+        if self.in_a_row == 0 || row.length < self.in_a_row {
             return false;
         }
-        let proven = row.length.saturating_sub(row.unopposed);
-        let beyond_callers =
-            row.unreached >= self.in_a_row || proven >= self.in_a_row.saturating_mul(OF_ONE_CALLER);
-        let of_all = row.several || !others_served;
-        beyond_callers || (of_all && !tally.is_by_chance())
+        let proven = counted.saturating_sub(row.unopposed);
+        let explained = proven.saturating_sub(row.unexplained) > 0;
+        let is_enough = match counted >= self.in_a_row && (explained || row.unopposed > 0) {
+            true => true,
+            false => row.length >= long && row.alike > 0,
+        };
+        let of_all = row.pairs.counted() >= self.in_a_row || !witnesses.others_served;
+        row.unreached >= self.in_a_row
+            || (proven >= long && explained && !witnesses.others_lately)
+            || (is_enough && of_all && !tally.is_by_chance())
     }
 }
 
 impl Tally {
     /// Whether requests that fail by themselves, wherever they are sent, make such a row now and
-    /// then: as many of them as were unopposed before the row, one after the other.
+    /// then: as many of them as failed without proof before the row, one after the other.
     fn is_by_chance(&self) -> bool {
-        let unopposed = self.unopposed.failures;
-        let before = u64::from(unopposed.saturating_sub(self.row.unopposed));
-        if self.row.unopposed == 0 || before == 0 {
+        let row = &self.row;
+        let of_row = u64::from(row.unopposed).saturating_add(row.alike.into());
+        let all = u64::from(self.unopposed.failures).saturating_add(self.alike);
+        let before = all.saturating_sub(of_row);
+        if of_row == 0 || before == 0 {
             return false;
         }
         let share = before as f64 / before.saturating_add(self.successes) as f64;
-        let length = i32::try_from(self.row.length).unwrap_or(i32::MAX);
+        let length = i32::try_from(row.length).unwrap_or(i32::MAX);
         share.powi(length) > CHANCE
     }
 }
@@ -197,13 +213,24 @@ mod tests {
     use super::*;
     use crate::health::evidence::{Caller, Pairs};
 
-    const ALONE: bool = false;
-    const AMONG_OTHERS: bool = true;
+    const ALONE: Witnesses = Witnesses {
+        others_served: false,
+        others_lately: false,
+    };
+    const AMONG_OTHERS: Witnesses = Witnesses {
+        others_served: true,
+        others_lately: true,
+    };
+    const AFTER_OTHERS: Witnesses = Witnesses {
+        others_served: true,
+        others_lately: false,
+    };
 
     fn tally(failures: u64, requests: u64) -> Tally {
         Tally {
             failures,
             unopposed: Pairs::default(),
+            alike: 0,
             successes: requests - failures,
             row: Row::default(),
         }
@@ -229,9 +256,9 @@ mod tests {
         }
     }
 
-    fn trips(tally: &Tally, others_served: bool) -> bool {
+    fn trips(tally: &Tally, witnesses: Witnesses) -> bool {
         let trip = Trip::ErrorRate(ErrorRate::default());
-        trip.reached(tally, others_served).is_some()
+        trip.reached(tally, witnesses).is_some()
     }
 
     #[test]
@@ -260,10 +287,10 @@ mod tests {
             },
             ..tally(0, 1_000)
         };
-        for others_served in [ALONE, AMONG_OTHERS] {
-            assert!(!trips(&among(10_000, 10_000), others_served));
-            assert!(!trips(&among(10_000, 9_875), others_served));
-            assert!(trips(&among(10_000, 9_874), others_served));
+        for witnesses in [ALONE, AMONG_OTHERS] {
+            assert!(!trips(&among(10_000, 10_000), witnesses));
+            assert!(!trips(&among(10_000, 9_875), witnesses));
+            assert!(trips(&among(10_000, 9_874), witnesses));
         }
     }
 
@@ -275,10 +302,16 @@ mod tests {
             assert!(!trips(&row(5, unopposed), AMONG_OTHERS));
         }
         let mut several = row(5, 5);
-        several.row.several = true;
-        assert!(trips(&several, AMONG_OTHERS));
-        assert!(!trips(&row(19, 0), AMONG_OTHERS));
-        assert!(trips(&row(20, 0), AMONG_OTHERS), "proven, and too many");
+        for (unpaired, trips_then) in [(5, false), (3, false), (1, true)] {
+            several.row.pairs = Pairs {
+                unpaired,
+                ..one_callers(5)
+            };
+            assert_eq!(trips(&several, AMONG_OTHERS), trips_then, "{unpaired}");
+        }
+        assert!(!trips(&row(19, 0), AFTER_OTHERS));
+        assert!(trips(&row(20, 0), AFTER_OTHERS), "proven, and too many");
+        assert!(!trips(&row(20, 0), AMONG_OTHERS));
         assert!(
             !trips(&row(1_000, 1_000), AMONG_OTHERS),
             "that caller's own"

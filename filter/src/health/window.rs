@@ -40,6 +40,8 @@ pub(super) struct Bucket {
     pub failures: u32,
     /// Those that are unopposed.
     pub unopposed: Pairs,
+    /// Those that failed alike elsewhere.
+    pub alike: u32,
     /// Where the counter of successes stood when the bucket began.
     pub base: u64,
 }
@@ -51,6 +53,8 @@ pub(super) struct Tally {
     pub failures: u64,
     /// Those that are unopposed.
     pub unopposed: Pairs,
+    /// Those that failed alike elsewhere.
+    pub alike: u64,
     pub successes: u64,
     /// Failures in a row, this one included.
     pub row: Row,
@@ -122,6 +126,7 @@ impl Window {
                 Proof::Unopposed => {
                     newest.unopposed = newest.unopposed.and(Pairs::one(failure.caller));
                 }
+                Proof::Alike => newest.alike = newest.alike.saturating_add(1),
                 Proof::Unexplained => {}
             }
         }
@@ -132,6 +137,7 @@ impl Window {
                 .buckets
                 .iter()
                 .rfold(Pairs::default(), |all, bucket| all.and(bucket.unopposed)),
+            alike: self.buckets.iter().map(|b| u64::from(b.alike)).sum(),
             successes: answered.saturating_sub(base),
             row: self.row,
         }
@@ -144,6 +150,7 @@ impl Bucket {
         Bucket {
             failures: 0,
             unopposed: Pairs::default(),
+            alike: 0,
             base: answered,
         }
     }

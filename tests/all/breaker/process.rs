@@ -75,7 +75,7 @@ impl Step {
                 };
                 old.overloaded(rules, &refusal, now, answered)
             }
-            Input::Probe(caller) => old.probe(rules, caller, now),
+            Input::Probe(caller) => old.probe(rules, caller, false, now),
             Input::Probed(token, end) => old.probed(rules, now, answered, token, end),
             Input::Checked(passed) => {
                 old.checked(rules, now, answered, Check { passed, status: 0 })

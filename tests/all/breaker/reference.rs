@@ -111,14 +111,17 @@ impl Reference {
         }
         let within = self.failures.iter().filter(|f| f.bucket + 30 > newest);
         let within = within.filter(|f| f.counted != Proof::Unexplained);
-        let (unopposed, proven): (Vec<_>, Vec<_>) =
-            within.partition(|f| f.counted == Proof::Unopposed);
+        let (alike, within): (Vec<_>, Vec<_>) = within.partition(|f| f.proof == Proof::Alike);
+        let (unopposed, proven): (Vec<_>, Vec<_>) = within
+            .into_iter()
+            .partition(|f| f.counted == Proof::Unopposed);
         let successes = self.successes.iter();
         let successes = successes.filter(|s| s.nth <= answered && s.bucket + 30 > newest);
         let successes = successes.count();
         let row = self.failures.iter().skip(self.row_from).rev();
         let row: Vec<_> = row.take_while(|f| f.answered == answered).collect();
         let others_served = others(&self.served, caller, now, window);
+        let witnesses = (others_served, others(&self.served, caller, now, at_once));
         let of_several = proven.len() + counted(&unopposed);
         let reached = match self.rules.trip {
             Trip::ErrorRate(rule) => {
@@ -129,9 +132,11 @@ impl Reference {
                 let too_many = rate > f64::from(rule.above_percent) / 100.0;
                 let share = too_many && requests >= rule.least_requests as usize;
                 let row = rule.in_a_row != 0
-                    && row_trips(&row, rule.in_a_row as usize, others_served, || {
-                        let in_row = row.iter().filter(|f| f.proof == Proof::Unopposed);
-                        let before = unopposed.len().saturating_sub(in_row.count());
+                    && row_trips(&row, rule.in_a_row as usize, witnesses, || {
+                        let by_itself = |proof| matches!(proof, Proof::Unopposed | Proof::Alike);
+                        let in_row = row.iter().filter(|f| by_itself(f.proof)).count();
+                        let all = unopposed.len() + alike.len();
+                        let before = all.saturating_sub(in_row);
                         before as f64 / (before + successes) as f64
                     });
                 share || row
@@ -376,20 +381,33 @@ fn pair_off(unpaired: &mut Vec<Caller>, caller: Caller) {
 fn row_trips(
     row: &[&Failed],
     in_a_row: usize,
-    others_served: bool,
+    (others_served, others_lately): (bool, bool),
     chance: impl Fn() -> f64,
 ) -> bool {
     let of = |proof| row.iter().filter(|f| f.proof == proof).count();
-    let proven = row.len() - of(Proof::Unopposed);
-    let several = row.iter().any(|f| f.caller != row[0].caller);
-    if row.len() < in_a_row || of(Proof::Unexplained) == row.len() {
-        return false;
-    }
-    if of(Proof::Unreached) >= in_a_row || proven >= 4 * in_a_row {
+    let long = 4 * in_a_row;
+    let (alike, unopposed, unexplained) = (
+        of(Proof::Alike),
+        of(Proof::Unopposed),
+        of(Proof::Unexplained),
+    );
+    let told_of_it = row.len() - alike;
+    let proven = told_of_it - unopposed;
+    let mut unpaired = Vec::new();
+    row.iter()
+        .rev()
+        .for_each(|f| pair_off(&mut unpaired, f.caller));
+    let paired = row.len() - unpaired.len();
+    let several = paired + unpaired.len().min(paired) >= in_a_row;
+    let enough = told_of_it >= in_a_row && told_of_it > unexplained;
+    let enough = enough || (alike > 0 && row.len() >= long);
+    if of(Proof::Unreached) >= in_a_row
+        || (proven >= long && proven > unexplained && !others_lately)
+    {
         return true;
     }
-    let by_chance = of(Proof::Unopposed) > 0 && chance().powi(row.len() as i32) > 1e-6;
-    (several || !others_served) && !by_chance
+    let by_chance = unopposed + alike > 0 && chance().powi(row.len() as i32) > 1e-6;
+    enough && (several || !others_served) && !by_chance
 }
 
 /// Whether one of the last two callers of `met` within the window is another than `caller`.

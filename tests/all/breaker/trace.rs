@@ -248,7 +248,8 @@ impl Trace {
     }
 }
 
-const PROOFS: [Proof; 4] = [
+const PROOFS: [Proof; 5] = [
+    Proof::Alike,
     Proof::Unreached,
     Proof::ServedElsewhere,
     Proof::Unopposed,

@@ -15,11 +15,15 @@ on_both! {
     one_callers_failures_do_not_trip_the_only_endpoint_of_others
     an_endpoint_that_fails_everything_trips_at_the_fifth_request_of_its_only_caller
     endpoints_that_fail_everything_trip_where_each_caller_meets_several
+    a_pool_that_fails_everything_of_all_callers_gives_way_to_the_next
+    a_pool_whose_only_caller_fails_everywhere_gives_way_to_the_next
     an_endpoint_that_fails_what_another_serves_trips_whoever_calls
     a_probe_that_fails_elsewhere_as_well_proves_nothing
     a_caller_whose_probe_failed_leaves_the_next_one_to_others
     a_caller_whose_answers_come_first_does_not_hide_the_others
     one_failure_of_anothers_does_not_make_a_callers_failures_count
+    a_flood_that_fails_everywhere_beside_a_few_failures_of_others_trips_nothing
+    what_one_endpoint_fails_of_one_caller_does_not_trip_it_for_others
     a_429_is_its_callers_until_another_gets_one
     overload_bounds_what_an_endpoint_carries_and_successes_open_it
 }
@@ -115,6 +119,38 @@ fn endpoints_that_fail_everything_trip_where_each_caller_meets_several(on: On) {
         let tripped = ENDPOINTS.map(|endpoint| trips(&*proxy, endpoint));
         assert_eq!(tripped, [1, 1, 0], "{callers} callers");
     }
+}
+
+/// All that it is asked fails, at each of its endpoints.
+fn dead_pool(on: On, callers: usize) {
+    let route = json!({"pools": ["p", "spare"]});
+    let mut proxy = proxy(on, &config("round_robin", 2, route), 2);
+    for caller in 0..callers {
+        let (stream, _) = call(&mut *proxy, caller, caller % 2);
+        answer(&mut *proxy, stream, 200);
+    }
+    let mut seen = 0;
+    for request in 0..200 {
+        let (stream, order) = call(&mut *proxy, request % callers, request % 2);
+        if order[0] == "10.0.1.1:80" {
+            answer(&mut *proxy, stream, 200);
+        } else {
+            seen += 1;
+            proxy.respond(stream, 500, order.len() as u32);
+            proxy.respond_body(stream, b"{}", true);
+            proxy.close(stream);
+        }
+        pass(&mut *proxy, 0..2, Duration::from_millis(50));
+    }
+    assert!(seen <= 25, "{seen} of 200 were sent to a dead pool");
+}
+
+fn a_pool_that_fails_everything_of_all_callers_gives_way_to_the_next(on: On) {
+    dead_pool(on, 3);
+}
+
+fn a_pool_whose_only_caller_fails_everywhere_gives_way_to_the_next(on: On) {
+    dead_pool(on, 1);
 }
 
 fn an_endpoint_that_fails_what_another_serves_trips_whoever_calls(on: On) {
@@ -225,6 +261,52 @@ fn one_failure_of_anothers_does_not_make_a_callers_failures_count(on: On) {
         pass(&mut *proxy, 0..1, Duration::from_secs(1));
     }
     assert_eq!(trips(&*proxy, ENDPOINTS[0]), 0);
+}
+
+/// Of the others' requests one of a hundred fails, too.
+fn a_flood_that_fails_everywhere_beside_a_few_failures_of_others_trips_nothing(on: On) {
+    for (endpoints, attempts) in [(1, 1), (2, 1), (2, 3), (3, 1)] {
+        let route = json!({"pools": ["p"], "attempts": attempts});
+        let mut proxy = proxy(on, &config("least_connections", endpoints, route), 2);
+        for request in 0..12_000 {
+            // The flood begins a minute after the others.
+            let flood = request > 1_200 && request % 3 != 0;
+            let caller = if flood { 66 } else { request % 20 };
+            let (stream, order) = call(&mut *proxy, caller, request % 2);
+            let fails = flood || request % 300 == 0;
+            let status = if fails { 500 } else { 200 };
+            proxy.respond(stream, status, if flood { order.len() as u32 } else { 1 });
+            proxy.respond_body(stream, b"{}", true);
+            proxy.close(stream);
+            pass(&mut *proxy, 0..2, Duration::from_millis(50));
+        }
+        assert_eq!(
+            all_trips(&*proxy),
+            0,
+            "{endpoints} endpoints, {attempts} attempts"
+        );
+    }
+}
+
+/// An embedding sent to a chat server: the next endpoint serves it. Thirty such requests come between
+/// two answers to others.
+fn what_one_endpoint_fails_of_one_caller_does_not_trip_it_for_others(on: On) {
+    let mut proxy = proxy(on, &config("round_robin", 2, json!({"pools": ["p"]})), 2);
+    for second in 0..300 {
+        for caller in [1, 2] {
+            let (stream, _) = call(&mut *proxy, caller, caller % 2);
+            answer(&mut *proxy, stream, 200);
+        }
+        for request in (0..60).filter(|_| second > 60) {
+            let (stream, order) = call(&mut *proxy, 66, request % 2);
+            let fails = order[0] == ENDPOINTS[0];
+            proxy.respond(stream, 200, 1 + u32::from(fails));
+            proxy.respond_body(stream, b"{}", true);
+            proxy.close(stream);
+        }
+        pass(&mut *proxy, 0..2, Duration::from_secs(1));
+    }
+    assert_eq!(all_trips(&*proxy), 0);
 }
 
 fn a_429_is_its_callers_until_another_gets_one(on: On) {

@@ -2,12 +2,12 @@
 //!
 //! A proxy that retries tells how often, and not upon what. Where it retries refusals as well
 //! (503, 529, 429), an attempt that it hid may have been one, or a failure. To take all for
-//! failures would trip what has too much to do; to take all for refusals would never trip what is
-//! broken. So now and then a request is placed as a question: it is retried upon failures only, and
-//! its answer shows what the endpoint does. What was shown explains the next attempts that are
-//! hidden. A question that is refused is refused to its caller, so there are few: one when a row of
-//! hidden attempts could be one of failures, or when many have not been explained, and one a second
-//! at most.
+//! failures would trip what has too much to do. To take all for refusals would bound an endpoint
+//! that fails now and then, and never trip a broken one. So after a hidden attempt a request is
+//! placed as a question: it is retried upon failures only, and its answer shows what the endpoint
+//! does. What was shown explains the hidden attempts of the next minute. A question that is refused
+//! is refused to its caller, so there are few: one a second at most, and after an answer only when
+//! many have been hidden, or when a row of them could be one of failures.
 
 use std::time::Duration;
 
@@ -40,13 +40,14 @@ pub(super) struct Doubt {
     asked: Option<Instant>,
 }
 
+/// What an endpoint was seen to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shown {
+pub(super) enum Shown {
     Failure,
     Refusal,
 }
 
-/// So many hidden attempts may stay unexplained.
+/// After so many hidden attempts another question is asked.
 const MANY: u32 = 16;
 /// So long what was shown explains hidden attempts, and a hidden attempt casts doubt.
 const EXPLAINS: Duration = Duration::from_secs(60);
@@ -57,7 +58,8 @@ impl Doubt {
     /// Whether the next request at the endpoint is a question; `in_row` tells whether a failure
     /// would be the one that trips.
     pub fn asks(&mut self, in_row: bool, now: Instant) -> bool {
-        let wanted = in_row || self.unexplained >= MANY;
+        let unknown = self.is_cast(now) && self.explanation(now).is_none();
+        let wanted = in_row || unknown || self.unexplained >= MANY;
         let asks = wanted && self.asked.is_none_or(|asked| now.since(asked) >= BETWEEN);
         if asks {
             self.asked = Some(now);
@@ -86,15 +88,19 @@ impl Doubt {
             .is_some_and(|latest| now.since(latest) < EXPLAINS)
     }
 
-    /// An attempt was hidden; whether it is to be taken for a failure.
-    pub fn hidden(&mut self, now: Instant) -> bool {
+    /// An attempt was hidden; what it was, as far as that is known.
+    pub fn hidden(&mut self, now: Instant) -> Option<Shown> {
         if !self.is_cast(now) {
             self.unexplained = 0;
         }
         self.latest = Some(now);
         self.unexplained = self.unexplained.saturating_add(1);
-        self.shown
-            .is_some_and(|(shown, at)| shown == Shown::Failure && now.since(at) < EXPLAINS)
+        self.explanation(now)
+    }
+
+    fn explanation(&self, now: Instant) -> Option<Shown> {
+        let (shown, at) = self.shown?;
+        (now.since(at) < EXPLAINS).then_some(shown)
     }
 }
 
@@ -109,38 +115,38 @@ mod tests {
     #[test]
     fn hidden_attempts_are_what_was_shown_last_for_a_minute() {
         let mut doubt = Doubt::default();
-        assert!(!doubt.hidden(at(1)), "nothing was shown");
+        assert_eq!(doubt.hidden(at(1)), None, "nothing was shown");
         doubt.fails(at(2));
-        assert!(doubt.hidden(at(3)) && doubt.hidden(at(61)) && !doubt.hidden(at(62)));
-        doubt.fails(at(63));
+        for second in [3, 61] {
+            assert_eq!(doubt.hidden(at(second)), Some(Shown::Failure));
+        }
+        assert_eq!(doubt.hidden(at(62)), None);
         doubt.refuses(at(64));
-        assert!(!doubt.hidden(at(65)));
+        assert_eq!(doubt.hidden(at(65)), Some(Shown::Refusal));
     }
 
     #[test]
-    fn questions_are_asked_before_a_row_trips_or_when_many_are_unexplained() {
+    fn a_question_is_asked_after_the_first_hidden_attempt_and_once_a_second() {
         let mut doubt = Doubt::default();
-        assert!(!doubt.asks(false, at(1)) && doubt.asks(true, at(1)));
-        assert!(!doubt.asks(true, at(1)), "one a second");
-        assert!(doubt.asks(true, at(2)));
+        assert!(!doubt.asks(false, at(1)));
+        doubt.hidden(at(1));
+        assert!(doubt.asks(false, at(1)) && !doubt.asks(false, at(1)));
+        assert!(doubt.asks(false, at(2)), "it was not answered");
+        doubt.refuses(at(2));
+        assert!(!doubt.asks(false, at(3)) && doubt.asks(true, at(3)));
         for _ in 0..MANY {
             assert!(!doubt.asks(false, at(9)));
             doubt.hidden(at(9));
         }
         assert!(doubt.asks(false, at(9)));
-        doubt.refuses(at(10));
-        assert!(!doubt.asks(false, at(11)));
     }
 
     #[test]
-    fn hidden_attempts_are_forgotten_after_a_minute_without_any() {
+    fn a_hidden_attempt_is_forgotten_after_a_minute() {
         let mut doubt = Doubt::default();
         assert!(!doubt.is_cast(at(1)));
-        for second in 0..MANY - 1 {
-            doubt.hidden(at(second.into()));
-        }
-        assert!(doubt.is_cast(at(60)) && !doubt.is_cast(at(75)));
-        doubt.hidden(at(75));
-        assert!(!doubt.asks(false, at(75)));
+        doubt.hidden(at(10));
+        assert!(doubt.is_cast(at(69)) && !doubt.is_cast(at(70)));
+        assert!(!doubt.asks(false, at(70)));
     }
 }

@@ -6,6 +6,7 @@ use crate::health::{Caller, Check, Failure, ProbeEnd, Proof, Refusal};
 use crate::ports::Host;
 use crate::values::clock::Instant;
 
+use super::doubt::Shown;
 use super::{Hides, Seen, Verdict, Watch};
 
 impl Watch {
@@ -22,10 +23,12 @@ impl Watch {
             let end = match seen.verdict {
                 // A 429 is an answer: the server lives.
                 Verdict::Good | Verdict::Limited(_) => ProbeEnd::Passed,
+                Verdict::Nothing | Verdict::Bad(Proof::Alike, _) => {
+                    ProbeEnd::Abandoned(now.since(seen.sent))
+                }
                 Verdict::Bad(_, status) => ProbeEnd::Failed(status),
                 Verdict::Hidden(_) => ProbeEnd::Failed(0),
                 Verdict::Overloaded(rest) => ProbeEnd::Overloaded(rest),
-                Verdict::Nothing => ProbeEnd::Abandoned(now.since(seen.sent)),
             };
             self.step(endpoint, pool, now, host, &|state, rules, answered| {
                 state.probed(rules, now, answered, token, end)
@@ -40,7 +43,12 @@ impl Watch {
                 if unopposed && self.is_excused(endpoint, caller, now, host) {
                     return;
                 }
-                if proof == Proof::Unreached || !self.is_lone(endpoint, caller, now) {
+                let shuns = match proof {
+                    Proof::Unreached => true,
+                    Proof::Alike => false,
+                    _ => !self.is_lone(endpoint, caller, now),
+                };
+                if shuns {
                     pool.view_mut().on_failure(endpoint, now);
                 }
                 let failure = Failure {
@@ -91,31 +99,40 @@ impl Watch {
         }
         // One that carries nothing else has not too much to do.
         let alone = seen.alone && !hides.limits;
-        if !hides.any() || alone || watched.doubt.hidden(now) {
-            let verdict = Verdict::Bad(Proof::ServedElsewhere, 0);
-            return self.judge(endpoint, Seen { verdict, ..seen }, pool, now, host);
-        }
-        let caller = caller::of(seen.caller, host);
-        let failure = Failure {
-            placed: seen.sent,
-            caller,
-            proof: Proof::Unexplained,
-            status: 0,
+        let shown = match !hides.any() || alone {
+            true => Some(Shown::Failure),
+            false => watched.doubt.hidden(now),
         };
-        self.step(endpoint, pool, now, host, &|state, rules, answered| {
-            state.failed(rules, &failure, now, answered)
-        });
-        // With one in flight, as far as this worker knew, there is nothing to bound.
-        if hides.overload && seen.in_flight > 1 {
-            let refusal = Refusal {
-                in_flight: seen.in_flight,
-                retry_after: None,
-                caller,
-                may_be_callers: false,
-            };
-            self.step(endpoint, pool, now, host, &|state, rules, answered| {
-                state.hidden_overload(rules, &refusal, now, answered)
-            });
+        let caller = caller::of(seen.caller, host);
+        match shown {
+            Some(Shown::Failure) => {
+                let verdict = Verdict::Bad(Proof::ServedElsewhere, 0);
+                self.judge(endpoint, Seen { verdict, ..seen }, pool, now, host);
+            }
+            Some(Shown::Refusal) if hides.overload && seen.in_flight > 1 => {
+                let carried = u32::try_from(pool.view().in_flight(endpoint)).unwrap_or(u32::MAX);
+                let refusal = Refusal {
+                    in_flight: carried.max(seen.in_flight),
+                    retry_after: None,
+                    caller,
+                    may_be_callers: false,
+                };
+                self.step(endpoint, pool, now, host, &|state, rules, answered| {
+                    state.hidden_overload(rules, &refusal, now, answered)
+                });
+            }
+            Some(Shown::Refusal) => {}
+            None => {
+                let failure = Failure {
+                    placed: seen.sent,
+                    caller,
+                    proof: Proof::Unexplained,
+                    status: 0,
+                };
+                self.step(endpoint, pool, now, host, &|state, rules, answered| {
+                    state.failed(rules, &failure, now, answered)
+                });
+            }
         }
     }
 
@@ -192,6 +209,7 @@ impl Watch {
         if caller.is_some() || asks {
             let caller = caller::of(caller, host);
             self.suspects.served(caller, endpoint);
+            self.served.meet(caller, now);
             if rolls {
                 self.step(endpoint, pool, now, host, &|state, rules, answered| {
                     state.roll(rules, now, answered, caller)
@@ -209,9 +227,9 @@ impl Watch {
         }
     }
 
-    /// Whether the host is asked whose success this is: of every sixteenth, as that is a call.
+    /// Whether the host is asked whose success this is: of every 32nd, as that is a call.
     fn is_asked_after(&mut self) -> bool {
         self.unasked = self.unasked.wrapping_add(1);
-        self.unasked.is_multiple_of(16)
+        self.unasked.is_multiple_of(32)
     }
 }

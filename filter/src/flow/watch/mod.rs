@@ -6,9 +6,11 @@
 //! changes, which they compare on their tick. A success costs a step of a host counter and nothing
 //! else (see [`crate::health`]).
 
+use std::time::Duration;
+
 use crate::balance::{self, Order};
 use crate::config::Pool;
-use crate::health::{Caller, Outcome, Rules, Standing, State, Why};
+use crate::health::{Caller, Callers, Outcome, Rules, Standing, State, Why};
 use crate::ports::{Host, Meter, update};
 use crate::values::clock::Instant;
 use crate::values::rng::Rng;
@@ -31,6 +33,9 @@ use endpoint::Watched;
 use rules::rules;
 pub(super) use verdict::{Seen, Verdict};
 
+/// So long a caller that was served is one of the pool's.
+const SERVED: Duration = Duration::from_secs(300);
+
 /// One pool's endpoints.
 pub(super) struct Watch {
     rules: Rules,
@@ -44,6 +49,8 @@ pub(super) struct Watch {
     /// Whether another worker may have set the metrics.
     told_by_others: bool,
     suspects: Suspects,
+    /// Callers whose requests this worker has seen served, by any endpoint.
+    served: Callers,
     /// Successes of callers whose headers tell nothing, of which some are asked after.
     unasked: u8,
     /// How often anything was agreed on anew, in all pools of all workers.
@@ -70,6 +77,7 @@ impl Watch {
             untold: Vec::new(),
             told_by_others: true,
             suspects: Suspects::default(),
+            served: Callers::default(),
             unasked: 0,
             endpoints: endpoints.collect(),
             changes,
@@ -197,8 +205,9 @@ impl Watch {
         };
         let endpoint = self.unsettled.iter().find(due).copied()?;
         let caller = caller::of(caller, host);
+        let others = self.served.others(caller, SERVED, now);
         let outcome = self.step(endpoint, pool, now, host, &|state, rules, _| {
-            state.probe(rules, caller, now)
+            state.probe(rules, caller, others, now)
         });
         match outcome {
             Outcome::Probing(token) => Some((endpoint, token)),

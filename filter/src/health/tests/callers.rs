@@ -18,11 +18,14 @@ fn one_callers_row_does_not_trip_an_endpoint_that_serves_others() {
     let mut world = serving(2, Proof::Unopposed);
     assert_eq!(world.fail(1_000), Outcome::Counted);
     let mut world = serving(2, Proof::ServedElsewhere);
+    assert_eq!(world.fail(1_000), Outcome::Counted);
+    let mut world = serving(2, Proof::ServedElsewhere);
+    world.wait(61.0);
     assert_eq!(world.fail(19), Outcome::Counted);
     assert_eq!(
         world.fail(1),
         Outcome::Tripped,
-        "four times five, and proven"
+        "four times five, proven, and no other was served for a minute"
     );
 }
 
@@ -61,8 +64,9 @@ fn one_callers_refusals_do_not_rest_an_endpoint_that_serves_others() {
 fn a_row_of_two_callers_trips_at_the_fifth() {
     for proof in [Proof::Unopposed, Proof::ServedElsewhere] {
         let mut world = serving(3, proof);
-        world.fail(4);
+        world.fail(3);
         world.caller = Caller(2);
+        assert_eq!(world.fail(1), Outcome::Counted);
         assert_eq!(world.fail(1), Outcome::Tripped);
     }
 }

@@ -71,7 +71,8 @@ proptest! {
                     Proof::ServedElsewhere,
                     Proof::Unopposed,
                     Proof::Unexplained,
-                ][(answered % 4) as usize],
+                    Proof::Alike,
+                ][(answered % 5) as usize],
                 status: 500,
             };
             let refusal = Refusal {
@@ -84,7 +85,7 @@ proptest! {
                 0 => state.roll(&rules, now, answered, caller),
                 1 | 2 => state.failed(&rules, &failure, now, answered),
                 3 => state.overloaded(&rules, &refusal, now, answered),
-                4 => state.probe(&rules, caller, now),
+                4 => state.probe(&rules, caller, answered % 2 == 0, now),
                 8 => state.served(caller, now),
                 5 => state.probed(&rules, now, answered, token, end),
                 _ => {

@@ -138,7 +138,9 @@ impl World {
     }
 
     fn probe(&mut self) -> Option<u32> {
-        let step = self.state.probe(&self.rules, self.caller, self.now());
+        let step = self
+            .state
+            .probe(&self.rules, self.caller, false, self.now());
         match self.store(step) {
             Outcome::Probing(token) => Some(token),
             _ => None,
