@@ -162,7 +162,7 @@ fn line(before: &Stand, now: &Stand, pool: &Pool) -> Option<(Level, String)> {
         TRIPPED | PROBING if before.spared != now.spared => {
             let what = match now.spared {
                 true => "takes traffic again, tripped as it is: others have tripped before it",
-                false => "left out: it is tripped, and others are back",
+                false => "left out: it is tripped, and no longer needed",
             };
             Some((Level::Warn, what.to_owned()))
         }

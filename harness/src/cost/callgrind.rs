@@ -2,7 +2,8 @@
 //! [callgrind](https://valgrind.org/docs/manual/cl-manual.html).
 //!
 //! Time on a shared machine says 60 us one hour and 80 us the next; instructions do not, so two builds can
-//! be told apart by a hundredth. Code pages are counted beside them, because that is where time goes which no
+//! be told apart by a hundredth. What an Envoy does by the clock (ticks, flushes of statistics) is
+//! counted while it idles for as long, and taken off. Code pages are counted beside them, because that is where time goes which no
 //! instruction accounts for: each page of code that a request meets takes an entry of the processor's
 //! instruction TLB, and beyond some hundreds of pages they push each other out.
 //!
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
@@ -77,7 +79,12 @@ pub async fn count(plan: &Plan, mut progress: impl FnMut(&'static str)) -> Resul
             .with_context(|| format!("{} Envoy under valgrind", variant.name()))?;
         load::send(envoy.listener_address(), &request, WARM_UP).await?;
         control("--zero", envoy.pid())?;
+        let began = Instant::now();
         load::send(envoy.listener_address(), &request, COUNTED).await?;
+        let took = began.elapsed();
+        // A dump sets the counters to zero.
+        control("--dump", envoy.pid())?;
+        tokio::time::sleep(took).await;
         control("--dump", envoy.pid())?;
         counts.insert(variant.name(), profile.read()?);
     }
@@ -153,9 +160,20 @@ impl Profile {
         .to_vec()
     }
 
-    /// The dump that was asked for: the first, which callgrind numbers.
+    /// What the requests have cost: the first dump, without what the second has counted in the same
+    /// time without requests.
     fn read(&self) -> Result<Counts> {
-        let dump = self.file.with_extension("out.1");
+        let (busy, code_pages) = self.dump(1)?;
+        let (idle, _) = self.dump(2)?;
+        Ok(Counts {
+            instructions: busy.saturating_sub(idle) / COUNTED as u64,
+            code_pages,
+        })
+    }
+
+    /// The instructions and the pages of a dump, which callgrind numbers from 1.
+    fn dump(&self, number: u8) -> Result<(u64, usize)> {
+        let dump = self.file.with_extension(format!("out.{number}"));
         let text =
             fs::read(&dump).with_context(|| format!("callgrind left no {}", dump.display()))?;
         counts(&String::from_utf8_lossy(&text), COUNTED)
@@ -178,10 +196,10 @@ fn control(what: &str, pid: u32) -> Result<()> {
     Ok(())
 }
 
-/// Reads a profile with instruction addresses: in each line of costs an address (absolute in hex, or `+` and `-`
+/// Reads a profile with instruction addresses, all instructions and the pages that `requests` have met: in each line of costs an address (absolute in hex, or `+` and `-`
 /// from the line before, or `*` for the same), a source line, and a count. A line behind `calls=` repeats what
 /// the callee has counted itself.
-fn counts(profile: &str, requests: usize) -> Option<Counts> {
+fn counts(profile: &str, requests: usize) -> Option<(u64, usize)> {
     let (mut address, mut of_a_callee, mut object) = (0u64, false, "");
     let mut pages = BTreeSet::new();
     let mut total = None;
@@ -203,10 +221,7 @@ fn counts(profile: &str, requests: usize) -> Option<Counts> {
             }
         }
     }
-    Some(Counts {
-        instructions: total? / requests as u64,
-        code_pages: pages.len(),
-    })
+    Some((total?, pages.len()))
 }
 
 fn step(address: u64, field: &str) -> Option<u64> {
@@ -230,11 +245,7 @@ mod tests {
     fn pages_that_few_requests_meet_and_what_callees_have_counted_are_left_out() {
         let profile = "positions: instr line\nevents: Ir\n\nob=(1) /bin/envoy\nfn=(1) a\n0x1000 0 10\n+4 0 10\n\
                        calls=10 0x5000\n* 0 900\n+0xffc 0 4\n-4 0 3\nob=(2) /lib/libc.so\n0x1000 0 10\n\ntotals: 1000\n";
-        let expected = Counts {
-            instructions: 100,
-            code_pages: 3,
-        };
-        assert_eq!(counts(profile, 10), Some(expected));
+        assert_eq!(counts(profile, 10), Some((1_000, 3)));
     }
 
     #[test]
