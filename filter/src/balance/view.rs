@@ -125,7 +125,7 @@ impl View {
     }
 
     /// Whether any endpoint has a bound.
-    pub(super) fn has_bounds(&self) -> bool {
+    pub fn has_bounds(&self) -> bool {
         self.bounded > 0
     }
 

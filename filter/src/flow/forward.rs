@@ -76,7 +76,13 @@ fn retries(
     });
     let statuses = list(retried.filter_map(|on| statuses(*on)));
     let listed = (!statuses.is_empty()).then_some("retriable-status-codes");
-    let on = retry.on.iter().filter_map(|on| reason(*on));
+    // To Envoy a connection that fails and a stream that is refused are resets as well.
+    let resets = retry.on.contains(&RetryOn::Reset);
+    let on = retry
+        .on
+        .iter()
+        .filter(|on| !resets || **on == RetryOn::Reset);
+    let on = on.filter_map(|on| reason(*on));
     headers.push((RETRY_ON, list(on.chain(listed))));
     let others = choice.order.len().saturating_sub(1);
     headers.push((MAX_RETRIES, others.to_string()));

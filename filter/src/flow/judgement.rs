@@ -73,7 +73,11 @@ pub(super) fn judge(
     if std::mem::replace(&mut placed.judged, true) {
         return;
     }
-    let now = host.now();
+    let now = match verdict {
+        // The bucket of a success may be that of the last tick, which saves a call.
+        Verdict::Good if placed.probe.is_none() => pool.synced.max(placed.sent),
+        _ => host.now(),
+    };
     if matches!(verdict, Verdict::Overloaded(_) | Verdict::Limited(_)) {
         // What it carries decides what it is trusted with.
         pool.sync_endpoint(placed.carrier, host);

@@ -111,6 +111,7 @@ fn balance(
     let pool = worker.pools.get_mut(id.0)?;
     let ask = Ask { key, now, attempts };
     let mut gauges = PoolGauges {
+        reads: pool.reads_gauges(),
         meters: &pool.meters,
         host,
     };

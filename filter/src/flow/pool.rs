@@ -29,6 +29,10 @@ pub(super) struct PoolState {
     pub(super) loads: Loads,
     pub(super) audit: Audit,
     pub(super) rounds: Rounds,
+    /// Whether other workers have changed what endpoints carry between the last two looks.
+    others_move: bool,
+    /// When it was looked last.
+    pub(super) synced: Instant,
     /// Whether the log has been told that the check's path is not served: one line says it of all
     /// endpoints, and every check would repeat it.
     warned: bool,
@@ -61,6 +65,8 @@ struct EndpointMeters {
 /// A pool's gauges, as its balancer asks for them.
 pub(super) struct PoolGauges<'a> {
     pub(super) meters: &'a PoolMeters,
+    /// Whether counts are read, as other workers step them.
+    pub(super) reads: bool,
     pub(super) host: &'a mut dyn Host,
 }
 
@@ -91,6 +97,8 @@ impl PoolState {
             loads: Loads::new(pool, &addresses, configuration, changes, host),
             audit: Audit::default(),
             rounds: Rounds::default(),
+            others_move: true,
+            synced: Instant::default(),
             warned: false,
         }
     }
@@ -191,11 +199,21 @@ impl PoolState {
         }
     }
 
-    /// Takes the other workers' in-flight counts into this worker's view.
-    pub(super) fn sync_in_flight(&mut self, host: &mut dyn Host) {
+    /// Takes the other workers' in-flight counts into this worker's view, at `now`.
+    pub(super) fn sync_in_flight(&mut self, now: Instant, host: &mut dyn Host) {
+        self.others_move = false;
+        self.synced = now;
         for endpoint in 0..self.meters.endpoints.len() {
+            let before = self.endpoints.view().in_flight(endpoint);
             self.sync_endpoint(endpoint, host);
+            self.others_move |= self.endpoints.view().in_flight(endpoint) != before;
         }
+    }
+
+    /// Whether the balancer has to read the gauges. Where no other worker has moved them between the
+    /// last two looks, the view stands, unless there are bounds to keep.
+    pub(super) fn reads_gauges(&self) -> bool {
+        self.others_move || self.endpoints.view().has_bounds()
     }
 
     /// The same for one endpoint.
@@ -366,9 +384,8 @@ impl PoolMeters {
 /// Without a gauge there is nothing to be exact about, and a bound holds for nobody.
 impl Gauges for PoolGauges<'_> {
     fn in_flight(&mut self, endpoint: usize) -> Option<u64> {
-        self.meters
-            .in_flight(endpoint)
-            .and_then(|meter| self.host.read(meter))
+        let meter = self.meters.in_flight(endpoint).filter(|_| self.reads);
+        meter.and_then(|meter| self.host.read(meter))
     }
 
     fn total(&mut self) -> Option<u64> {

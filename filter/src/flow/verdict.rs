@@ -52,8 +52,16 @@ const UPSTREAM: &str = "x-envoy-upstream-";
 /// Whether a client's header of this name is removed: it speaks in our name, or tells Envoy's router how to try endpoints
 /// and how long.
 pub fn is_ours(name: &[u8]) -> bool {
-    // So begin all of these, and few others.
-    if !starts(name, "x-") {
+    // Few other names have such a third byte, and most names are looked at no further.
+    if !matches!(
+        name,
+        [
+            b'x' | b'X',
+            b'-',
+            b'e' | b'E' | b'g' | b'G' | b'j' | b'J',
+            ..
+        ]
+    ) {
         return false;
     }
     let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());

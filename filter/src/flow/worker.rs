@@ -205,7 +205,7 @@ impl Worker {
         let config = Rc::clone(&self.config);
         let mut errands = Vec::new();
         for (id, (pool, config)) in self.pools.iter_mut().zip(&config.pools).enumerate() {
-            pool.sync_in_flight(host);
+            pool.sync_in_flight(now, host);
             if role != Role::Leads {
                 pool.rounds.leave();
                 pool.watch.leave();
