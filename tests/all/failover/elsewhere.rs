@@ -157,7 +157,10 @@ fn an_endpoint_that_refuses_beside_others_is_bounded_and_not_tripped(on: On) {
 /// One request of twenty fails at either endpoint: what it costs is a retry.
 fn an_endpoint_that_fails_now_and_then_is_not_bounded(on: On) {
     let mut proxy = two(on, Value::Null);
-    let few = |request: usize| if request * 7919 % 20 == 0 { 500 } else { 200 };
+    let few = |request: usize| match (request * 7919) % 20 {
+        0 => 500,
+        _ => 200,
+    };
     let (_, seen) = load(&mut *proxy, 2_000, few, |proxy| {
         assert_eq!(bound(proxy, FIRST), 0);
         false
