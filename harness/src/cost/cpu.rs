@@ -10,12 +10,24 @@ use std::time::Duration;
 pub fn of_process(pid: u32) -> io::Result<Duration> {
     let mut total = 0;
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let account = fs::read_to_string(thread?.path().join("schedstat"))?;
+        let account = match fs::read_to_string(thread?.path().join("schedstat")) {
+            Ok(account) => account,
+            Err(error) if has_ended(&error) => continue,
+            Err(error) => return Err(error),
+        };
         total += on_cpu(&account)
             .ok_or_else(|| io::Error::other(format!("unexpected schedstat: {account}")))?;
     }
     Ok(Duration::from_nanos(total))
 }
+
+/// Whether a thread has ended since it was listed: its file is gone, or empty of a task.
+fn has_ended(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(NO_SUCH_PROCESS)
+}
+
+/// `ESRCH` of Linux.
+const NO_SUCH_PROCESS: i32 = 3;
 
 /// The first of three numbers: nanoseconds on a CPU; then waiting for one, and slices run.
 fn on_cpu(account: &str) -> Option<u64> {
