@@ -35,7 +35,8 @@ pub struct Args {
     /// Answer with a stream of events instead of one document
     #[arg(long)]
     stream: bool,
-    /// Count instructions and pages of code under valgrind instead of measuring time: exact on any machine
+    /// Count instructions and pages of code under valgrind instead of measuring time: alike on
+    /// any machine
     #[arg(long, conflicts_with = "seconds")]
     instructions: bool,
     /// Print one JSON object instead of a table

@@ -1,11 +1,10 @@
-//! What a request costs in instructions, exactly: each Envoy in turn runs on the simulated processor of
+//! What a request costs in instructions: each Envoy in turn runs on the simulated processor of
 //! [callgrind](https://valgrind.org/docs/manual/cl-manual.html).
 //!
-//! Time on a shared machine says 60 us one hour and 80 us the next; instructions do not, so two builds can
-//! be told apart by a hundredth. What an Envoy does by the clock (ticks, flushes of statistics) is
-//! counted while it idles for as long, and taken off. Code pages are counted beside them, because that is where time goes which no
-//! instruction accounts for: each page of code that a request meets takes an entry of the processor's
-//! instruction TLB, and beyond some hundreds of pages they push each other out.
+//! Time on a shared machine says 60 us one hour and 80 us the next. Instructions do not, so two
+//! builds can be told apart by two hundredths. What an Envoy does by the clock (ticks, flushes of
+//! statistics) is counted while it idles for as long, and taken off. Code pages are counted beside
+//! them: each page of code that a request meets takes an entry of the processor's instruction TLB.
 //!
 //! Neither is the whole truth: the kernel's share is not counted, and the allocator's is counted too high,
 //! since valgrind lacks the restartable sequences that its quick path needs.
@@ -196,7 +195,9 @@ fn control(what: &str, pid: u32) -> Result<()> {
     Ok(())
 }
 
-/// Reads a profile with instruction addresses, all instructions and the pages that `requests` have met: in each line of costs an address (absolute in hex, or `+` and `-`
+/// All instructions of a profile, and the pages of code that most of `requests` have met.
+///
+/// The profile has instruction addresses: in each line of costs an address (absolute in hex, or `+` and `-`
 /// from the line before, or `*` for the same), a source line, and a count. A line behind `calls=` repeats what
 /// the callee has counted itself.
 fn counts(profile: &str, requests: usize) -> Option<(u64, usize)> {
