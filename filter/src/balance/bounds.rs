@@ -78,7 +78,7 @@ fn first(
 /// Whether what `endpoint` carries, the request that has claimed it included, is within its bound.
 fn is_within(view: &View, endpoint: usize, level: Level) -> bool {
     let bound = view.bound(endpoint);
-    bound.is_none_or(|bound| view.in_flight(endpoint) <= level.of(bound).into())
+    bound.is_none_or(|bound| view.in_flight(endpoint) <= level.of(bound))
 }
 
 fn claim_other(

@@ -95,7 +95,7 @@ impl ConsistentHash {
                 // An endpoint that is ramped up gets its share of its keys; the last round through takes anyone.
                 let passed_over = probe < JUMPS && !view.admits(number, draw);
                 // The view saves a call for those known to be full, which next to a hot key are most.
-                if passed_over || view.in_flight(endpoint) >= at_most {
+                if passed_over || u64::from(view.in_flight(endpoint)) >= at_most {
                     continue;
                 }
                 if gauges.claim(endpoint, Some(at_most)) {

@@ -109,13 +109,11 @@ impl View {
         self.is_below(endpoint, most)
     }
 
-    /// Whether `endpoint` carries nothing, has no bound, or has room for two requests within what is
-    /// proven.
+    /// Whether `endpoint` carries nothing, has no bound, or has proven room for two requests.
     pub fn has_room_to_spare(&self, endpoint: usize) -> bool {
         let in_flight = self.in_flight(endpoint);
         let bound = self.bound(endpoint);
-        in_flight == 0
-            || bound.is_none_or(|bound| in_flight.saturating_add(2) <= bound.proven.into())
+        in_flight == 0 || bound.is_none_or(|bound| in_flight.saturating_add(2) <= bound.proven)
     }
 
     /// Whether fewer than `most` requests are in flight at `endpoint`, as far as this worker knows.
@@ -130,10 +128,8 @@ impl View {
     }
 
     /// Requests in flight at `endpoint`, as far as this worker knows.
-    pub fn in_flight(&self, endpoint: usize) -> u64 {
-        self.endpoints
-            .get(endpoint)
-            .map_or(0, |e| u64::from(e.in_flight))
+    pub fn in_flight(&self, endpoint: usize) -> u32 {
+        self.endpoints.get(endpoint).map_or(0, |e| e.in_flight)
     }
 
     /// The tick has read the exact count of `endpoint`, this worker's own requests included.

@@ -44,8 +44,8 @@ impl Stream {
         let waited = std::mem::take(&mut placed.waiting);
         pool.meters.begin(placed.carrier, waited);
         if worker.retired {
-            // No tick will tell it.
-            pool.meters.tell_begun(host);
+            // No tick follows.
+            pool.meters.flush_begun(host);
         }
         if let Some(fault) = placed.beginning.fault {
             return fail(placed, pool, fault.status(), host);

@@ -1,15 +1,12 @@
 //! The decision put into words for the proxy: request headers, and a body where the model is renamed.
 
-use crate::config::{Retry, RetryOn};
 use crate::request::Facts;
 use crate::request::rewrite::{Changes, rewrite};
 
 use super::Worker;
 use super::place::Choice;
-use super::verdict::{
-    CLUSTER, DESTINATION, Forward, MAX_RETRIES, POOL, RETRIABLE_STATUS, RETRY_ON, TRY_TIMEOUT,
-    WEIGHT,
-};
+use super::retries;
+use super::verdict::{CLUSTER, DESTINATION, Forward, POOL, WEIGHT};
 
 /// What to tell the proxy, and whether usage is asked for on the caller's behalf. The headers `withheld` do not leave.
 pub(super) fn forward(
@@ -36,7 +33,7 @@ pub(super) fn forward(
     let route = worker.config.route(choice.route);
     if let Some(route) = route {
         let streams = facts.is_some_and(|facts| facts.stream);
-        retries(&route.retry, choice, streams, &mut headers);
+        retries::instruct(&route.retry, choice, streams, &mut headers);
     }
     let changes = Changes {
         model: choice.alias.as_deref(),
@@ -62,45 +59,8 @@ pub(super) fn forward(
     (forward, asks)
 }
 
-/// Tells the proxy when to try the next endpoint of the order, and not to go on once it is used up.
-fn retries(
-    retry: &Retry,
-    choice: &Choice,
-    streams: bool,
-    headers: &mut Vec<(&'static str, String)>,
-) {
-    let retried = retry.on.iter().filter(|on| match on {
-        RetryOn::Overloaded => choice.hides.overload,
-        RetryOn::TooManyRequests => choice.hides.limits,
-        _ => true,
-    });
-    let statuses = list(retried.filter_map(|on| statuses(*on)));
-    let listed = (!statuses.is_empty()).then_some("retriable-status-codes");
-    // To Envoy a connection that fails and a stream that is refused are resets as well.
-    let resets = retry.on.contains(&RetryOn::Reset);
-    let on = retry
-        .on
-        .iter()
-        .filter(|on| !resets || **on == RetryOn::Reset);
-    let on = on.filter_map(|on| reason(*on));
-    headers.push((RETRY_ON, list(on.chain(listed))));
-    let others = choice.order.len().saturating_sub(1);
-    headers.push((MAX_RETRIES, others.to_string()));
-    if listed.is_some() {
-        headers.push((RETRIABLE_STATUS, statuses));
-    }
-    let patience = if streams {
-        retry.first_byte
-    } else {
-        retry.answer
-    };
-    if let Some(patience) = patience {
-        headers.push((TRY_TIMEOUT, patience.as_millis().to_string()));
-    }
-}
-
 /// `items` with commas between them, in one allocation as a rule.
-fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
     let mut list = String::with_capacity(64);
     for item in items {
         if !list.is_empty() {
@@ -109,24 +69,4 @@ fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
         list.push_str(item);
     }
     list
-}
-
-/// Envoy's name for what brings no status.
-fn reason(on: RetryOn) -> Option<&'static str> {
-    match on {
-        RetryOn::ConnectFailure => Some("connect-failure"),
-        RetryOn::RefusedStream => Some("refused-stream"),
-        RetryOn::Reset => Some("reset"),
-        RetryOn::ServerError | RetryOn::Overloaded | RetryOn::TooManyRequests => None,
-    }
-}
-
-/// Statuses by number: what Envoy calls `5xx` has 503 in it.
-fn statuses(on: RetryOn) -> Option<&'static str> {
-    match on {
-        RetryOn::ServerError => Some("500,501,502,504"),
-        RetryOn::Overloaded => Some("503,529"),
-        RetryOn::TooManyRequests => Some("429"),
-        RetryOn::ConnectFailure | RetryOn::RefusedStream | RetryOn::Reset => None,
-    }
 }

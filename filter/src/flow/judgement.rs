@@ -8,7 +8,7 @@ use crate::values::headers::Headers;
 use super::pool::PoolState;
 use super::response::{Origin, ResponseStart};
 use super::stream::Placed;
-use super::watch::{Hides, Seen, Verdict};
+use super::watch::{Seen, Verdict};
 
 /// What a response's beginning says of the endpoint; `None` where only its end can tell.
 ///
@@ -46,9 +46,9 @@ fn failed(start: &ResponseStart<'_>) -> Verdict {
 }
 
 /// What a response says of the endpoints that were tried before the one that it came from.
-fn before_last(start: &ResponseStart<'_>, hides: Hides) -> Verdict {
+fn before_last(start: &ResponseStart<'_>) -> Verdict {
     match (start.origin, start.status) {
-        (Origin::Endpoint, ..400) => Verdict::Hidden(hides),
+        (Origin::Endpoint, ..400) => Verdict::Hidden,
         (Origin::Endpoint, 400..500) => Verdict::Nothing,
         (Origin::Endpoint, status) if is_overload(status) => Verdict::Nothing,
         (Origin::Endpoint | Origin::Reset | Origin::TimedOut, _) => failed(start),
@@ -97,6 +97,7 @@ impl Placed {
             caller: self.caller,
             in_flight: self.in_flight,
             alone: self.alone,
+            hides: self.hides,
         }
     }
 }
@@ -139,7 +140,7 @@ pub(super) fn read_load(
 }
 
 /// Moves the request in the in-flight counts to the endpoint that answered, and judges those that
-/// were tried before it. A proxy retries behind the filter's back and tells only how often.
+/// were tried before it. The proxy tells how often it retried, and not why.
 pub(super) fn follow_retries(
     placed: &mut Placed,
     pool: &mut PoolState,
@@ -156,9 +157,9 @@ pub(super) fn follow_retries(
     let now = host.now();
     let order = placed.order;
     for (at, endpoint) in order.iter().take(retries).enumerate() {
-        let verdict = match before_last(start, placed.hides) {
+        let verdict = match before_last(start) {
             // How much the later ones carried when they were tried is not known.
-            Verdict::Hidden(hides) if at > 0 && hides.any() => Verdict::Nothing,
+            Verdict::Hidden if at > 0 && !placed.hides.nothing() => Verdict::Nothing,
             verdict => verdict,
         };
         // The probe, if there is one, is the first.

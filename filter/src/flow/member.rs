@@ -3,8 +3,8 @@
 //! A gauge that a VM has raised stays raised when the VM traps, and no callback tells. So each VM also
 //! writes down what it carries, for all to read: a gauge that stands above the sum of the living VMs'
 //! ledgers has been left by a dead one (see [`super::audit`]). A ledger lists only endpoints that the VM
-//! has load at, a pool to a key, and is written by its VM alone, with every step of the gauges: written
-//! on the tick it would be wrong by what happened since.
+//! has load at, a pool to a key. Its VM alone writes it, with every step of the gauges: written on the
+//! tick it would be wrong by what happened since.
 //!
 //! All configurations of a VM share its membership: a stream that began under the last one still counts.
 

@@ -35,6 +35,7 @@ mod quota;
 mod refusal;
 mod request;
 mod response;
+mod retries;
 mod stream;
 mod subject;
 mod suspects;

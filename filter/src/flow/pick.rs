@@ -13,7 +13,7 @@ use super::Worker;
 use super::pool::PoolGauges;
 use super::subject::Subject;
 
-/// What a rule's pools are asked by.
+/// What an endpoint is picked by.
 pub(super) struct Picking<'a> {
     pub(super) config: &'a Config,
     pub(super) route: &'a Route,
@@ -22,7 +22,7 @@ pub(super) struct Picking<'a> {
     pub(super) model: Option<&'a str>,
     /// Tokens of prompt and answer.
     pub(super) need: Option<Tokens>,
-    /// Who asks, if the headers tell.
+    /// The caller, if the headers name one.
     pub(super) caller: Option<Caller>,
     pub(super) now: Instant,
 }
@@ -38,7 +38,7 @@ pub(super) struct Found {
 /// A pool that does not take a request, and why.
 pub(super) type Dropped = (PoolId, DroppedBy);
 
-/// Where a request goes, and the pools that were passed over; none where no pool takes it.
+/// Where a request goes, if any pool takes it, and the pools that were passed over.
 pub(super) fn pick(
     worker: &mut Worker,
     picking: &Picking<'_>,
@@ -122,7 +122,8 @@ fn balance(
     let endpoints = &mut pool.endpoints;
     let probed = pool.watch.claim_probe(caller, endpoints, now, host);
     if let Some((endpoint, _)) = probed {
-        // Whom the balancer chose is tried next if the probe fails, so that its caller need not know.
+        // If the probe fails, Envoy retries on the endpoint that the balancer chose, so the client
+        // does not notice.
         if let Some(first) = order.first() {
             pool.endpoints.view_mut().on_release(first);
             pool.meters.release(first, host);

@@ -17,11 +17,11 @@ use super::forward::forward;
 use super::pick::{Dropped, Found, Picking, pick};
 use super::quota::{self, Reservation, Unreserved, Wanted};
 use super::request::{Asked, Asking, Kind};
+use super::retries::{self, Hides};
 use super::stream::{Beginning, Learning, Placed};
 use super::subject::Subject;
 use super::unplaced::{Need, nowhere};
 use super::verdict::{Refusal, Verdict};
-use super::watch::Hides;
 use super::{Stream, Worker};
 
 /// What was found for a request.
@@ -29,7 +29,7 @@ pub(super) struct Choice {
     pub(super) route: RouteId,
     pub(super) pool: PoolId,
     pub(super) order: Order,
-    /// What a retry would hide, beside failures.
+    /// What a retry hides, beside failures.
     pub(super) hides: Hides,
     /// The probe's token, if the first endpoint is asked whether it is back.
     probe: Option<u32>,
@@ -177,7 +177,7 @@ fn choose(
         return Err(refusal.into());
     };
     let chosen = worker.pools.get_mut(pool.0);
-    let hides = chosen.map(|pool| pool.hides(&order, probe.is_some(), &route.retry, now));
+    let hides = chosen.map(|pool| retries::hides(pool, &order, probe.is_some(), &route.retry, now));
     Ok(Choice {
         route: route_id,
         pool,
@@ -209,7 +209,7 @@ fn placed(
     if let Some(pool) = worker.pools.get_mut(choice.pool.0) {
         pool.meters.input_tokens.add(waiting);
         pool.meters.enter(carrier, waiting, host);
-        // Reading the gauge is a call, for which few requests have a use.
+        // Few requests need the exact count, and reading it is a call.
         let counts = pool.watch.is_doubted(carrier, choice.sent);
         if counts {
             pool.sync_endpoint(carrier, host);

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::balance::{self, Gauges, Order};
-use crate::config::{Algorithm, CheckAnswer, Pool, Retry, RetryOn};
+use crate::balance::{self, Gauges};
+use crate::config::{Algorithm, CheckAnswer, Pool};
 use crate::health::Check;
 use crate::load::prometheus;
 use crate::ports::{Host, Kind, Meter};
@@ -19,7 +19,7 @@ use super::lease::Lane;
 use super::loads::Loads;
 use super::member::{Account, Member};
 use super::turns;
-use super::watch::{Hides, Watch};
+use super::watch::Watch;
 
 /// A pool as one worker sees it.
 pub(super) struct PoolState {
@@ -49,9 +49,6 @@ pub(super) struct PoolMeters {
     /// Load reports that could not be read.
     pub(super) refused_reports: Counter,
     pub(super) ttft: Option<Meter>,
-    /// Endpoints whose answers have begun, and how many tokens waited for them: the host is told
-    /// with the endpoint's next step, which comes soon where there is traffic, or on the tick.
-    begun: Vec<(usize, u32)>,
     member: Rc<RefCell<Member>>,
 }
 
@@ -59,6 +56,9 @@ pub(super) struct PoolMeters {
 struct EndpointMeters {
     in_flight: Option<Meter>,
     waiting: Option<Meter>,
+    /// Tokens whose answers have begun since the gauge was stepped last. The endpoint's next request
+    /// or the tick takes them out of it: a step of its own would be two calls a request.
+    begun: u32,
     account: Account,
 }
 
@@ -160,43 +160,13 @@ impl PoolState {
 
     /// Requests in flight at `endpoint`, as far as this worker knows.
     pub(super) fn in_flight(&self, endpoint: usize) -> u32 {
-        let carried = self.endpoints.view().in_flight(endpoint);
-        u32::try_from(carried).unwrap_or(u32::MAX)
+        self.endpoints.view().in_flight(endpoint)
     }
 
     /// Claims `endpoint` other than by a pick of the balancer's.
     pub(super) fn claim(&mut self, endpoint: usize, host: &mut dyn Host) {
         self.meters.claim(endpoint, host);
         self.endpoints.view_mut().on_claim(endpoint);
-    }
-
-    /// What a retry of the request that goes to `order` is to hide of its first endpoint, beside
-    /// failures: nothing, where the request is a question.
-    ///
-    /// Overload is tried at the next endpoints only where these have room to spare. Near their bounds
-    /// they would refuse it as well, and what the proxy sends there by itself is counted nowhere
-    /// until it is answered, so it would show as refusals of fewer requests than they carry.
-    pub(super) fn hides(
-        &mut self,
-        order: &Order,
-        is_probe: bool,
-        retry: &Retry,
-        now: Instant,
-    ) -> Hides {
-        let mut endpoints = order.iter();
-        let Some(first) = endpoints.next().filter(|_| order.len() > 1) else {
-            return Hides::default();
-        };
-        let view = self.endpoints.view();
-        let hides = Hides {
-            overload: retry.on.contains(&RetryOn::Overloaded)
-                && endpoints.all(|next| view.has_room_to_spare(next)),
-            limits: retry.on.contains(&RetryOn::TooManyRequests),
-        };
-        match hides.any() && !is_probe && self.watch.asks(first, now) {
-            true => Hides::default(),
-            false => hides,
-        }
     }
 
     /// Takes the other workers' in-flight counts into this worker's view, at `now`.
@@ -210,18 +180,18 @@ impl PoolState {
         }
     }
 
-    /// Whether the balancer has to read the gauges. Where no other worker has moved them between the
-    /// last two looks, the view stands, unless there are bounds to keep.
-    pub(super) fn reads_gauges(&self) -> bool {
-        self.others_move || self.endpoints.view().has_bounds()
-    }
-
     /// The same for one endpoint.
     pub(super) fn sync_endpoint(&mut self, endpoint: usize, host: &mut dyn Host) {
         let meter = self.meters.in_flight(endpoint);
         if let Some(exact) = meter.and_then(|meter| host.read(meter)) {
             self.endpoints.view_mut().sync_in_flight(endpoint, exact);
         }
+    }
+
+    /// Whether the balancer has to read the gauges. The view stands where no other worker has moved
+    /// them between the last two looks, unless there are bounds to keep.
+    pub(super) fn reads_gauges(&self) -> bool {
+        self.others_move || self.endpoints.view().has_bounds()
     }
 }
 
@@ -247,6 +217,7 @@ impl PoolMeters {
         let endpoint = |address: &String| EndpointMeters {
             in_flight: host.define(Kind::Gauge, &metrics::endpoint_in_flight(name, address)),
             waiting: host.define(Kind::Gauge, &metrics::endpoint_waiting(name, address)),
+            begun: 0,
             account: member.borrow_mut().account(name, address),
         };
         PoolMeters {
@@ -260,7 +231,6 @@ impl PoolMeters {
             retries: Counter::define(host, &metrics::pool_retries(name)),
             refused_reports: Counter::define(host, &metrics::pool_refused_reports(name)),
             ttft: host.define(Kind::Histogram, &metrics::pool_ttft(name)),
-            begun: Vec::new(),
             member: Rc::clone(member),
         }
     }
@@ -312,22 +282,21 @@ impl PoolMeters {
 
     /// The answer has begun that `waiting` tokens waited for.
     pub(super) fn begin(&mut self, endpoint: usize, waiting: u32) {
-        if waiting == 0 {
-            return;
-        }
-        match self.begun.iter_mut().find(|(known, _)| *known == endpoint) {
-            Some((_, begun)) => *begun = begun.saturating_add(waiting),
-            None => self.begun.push((endpoint, waiting)),
+        if let Some(meters) = self.endpoints.get_mut(endpoint) {
+            meters.begun = meters.begun.saturating_add(waiting);
         }
     }
 
-    /// Tells the host of the answers that have begun.
-    pub(super) fn tell_begun(&mut self, host: &mut dyn Host) {
-        for (endpoint, begun) in std::mem::take(&mut self.begun) {
-            self.wait(endpoint, i64::from(begun).saturating_neg(), host);
-            self.book(endpoint, host, |load| {
-                load.waiting = load.waiting.saturating_sub(begun);
-            });
+    /// Takes the tokens out of the gauges whose answers have begun.
+    pub(super) fn flush_begun(&mut self, host: &mut dyn Host) {
+        for endpoint in 0..self.endpoints.len() {
+            let begun = self.take_begun(endpoint);
+            if begun > 0 {
+                self.wait(endpoint, i64::from(begun).saturating_neg(), host);
+                self.book(endpoint, host, |load| {
+                    load.waiting = load.waiting.saturating_sub(begun);
+                });
+            }
         }
     }
 
@@ -343,8 +312,8 @@ impl PoolMeters {
     }
 
     fn take_begun(&mut self, endpoint: usize) -> u32 {
-        let known = self.begun.iter().position(|(known, _)| *known == endpoint);
-        known.map_or(0, |at| self.begun.swap_remove(at).1)
+        let meters = self.endpoints.get_mut(endpoint);
+        meters.map_or(0, |meters| std::mem::take(&mut meters.begun))
     }
 
     fn wait(&self, endpoint: usize, tokens: i64, host: &mut dyn Host) {

@@ -10,7 +10,7 @@ use crate::values::units::Tokens;
 
 use super::quota::Reservation;
 use super::request::Asked;
-use super::watch::Hides;
+use super::retries::Hides;
 
 /// One request and its response.
 ///
@@ -59,7 +59,7 @@ pub(super) struct Placed {
     pub(super) in_flight: u32,
     /// Whether the carrier is known to have carried nothing else then.
     pub(super) alone: bool,
-    /// What a retry would hide, beside failures.
+    /// What a retry hides, beside failures.
     pub(super) hides: Hides,
     /// When it was sent first.
     pub(super) sent: Instant,

@@ -390,7 +390,7 @@ impl Worker {
 
     fn tell_counts(&mut self, host: &mut dyn Host) {
         for pool in &mut self.pools {
-            pool.meters.tell_begun(host);
+            pool.meters.flush_begun(host);
         }
         let pools = self
             .pools

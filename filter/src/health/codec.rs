@@ -18,8 +18,8 @@ use super::window::{BUCKETS, Bucket, Window};
 const VERSION: u8 = 3;
 /// Two callers, each with its time.
 const CALLERS: usize = 2 * (1 + 4 + 8);
-/// Version; phase, its time, since, cause, probes, prober; overload; availability, checks, status; window;
-/// row; callers served and failing; buckets; checksum.
+/// Version; phase, its time, since, cause, probes, prober; overload; availability, checks, status;
+/// window; row; callers served and failing; buckets; checksum.
 const SIZE: usize = 1
     + (1 + 8 + 8 + 3 + 4 + (1 + 4))
     + (8 + 4 + 8 + 8 + 4 + 1 + (1 + 4 + 8))
@@ -66,15 +66,8 @@ impl State {
         bytes.extend(newest.as_nanos().to_le_bytes());
         bytes.extend(self.window.answered_at_failure.to_le_bytes());
         let row = &self.window.row;
-        for word in [
-            row.length,
-            row.unreached,
-            row.unopposed,
-            row.unexplained,
-            row.alike,
-            row.pairs.unpaired,
-            row.pairs.caller.0,
-        ] {
+        write_pairs(row.pairs, &mut bytes);
+        for word in [row.unreached, row.unopposed, row.unexplained, row.alike] {
             bytes.extend(word.to_le_bytes());
         }
         for callers in [&self.served, &self.failing] {
@@ -82,14 +75,9 @@ impl State {
             write_met(callers.other, &mut bytes);
         }
         for bucket in &self.window.buckets {
-            let Pairs {
-                failures,
-                unpaired,
-                caller,
-            } = bucket.unopposed;
-            for word in [bucket.failures, failures, unpaired, caller.0, bucket.alike] {
-                bytes.extend(word.to_le_bytes());
-            }
+            bytes.extend(bucket.failures.to_le_bytes());
+            write_pairs(bucket.unopposed, &mut bytes);
+            bytes.extend(bucket.alike.to_le_bytes());
             bytes.extend(bucket.base.to_le_bytes());
         }
         bytes.extend(murmur3_32(&bytes, 0).to_le_bytes());
@@ -145,18 +133,15 @@ impl State {
             status: rest.half()?,
         };
         let (begun, newest) = (rest.flag()?, rest.time()?);
-        let answered_at_failure = rest.long()?;
-        let length = rest.word()?;
         let mut window = Window {
             newest: begun.then_some(newest),
-            answered_at_failure,
+            answered_at_failure: rest.long()?,
             row: Row {
-                length,
+                pairs: rest.pairs()?,
                 unreached: rest.word()?,
                 unopposed: rest.word()?,
                 unexplained: rest.word()?,
                 alike: rest.word()?,
-                pairs: rest.pairs(length)?,
             },
             ..Window::default()
         };
@@ -164,10 +149,7 @@ impl State {
         for bucket in &mut window.buckets {
             *bucket = Bucket {
                 failures: rest.word()?,
-                unopposed: {
-                    let failures = rest.word()?;
-                    rest.pairs(failures)?
-                },
+                unopposed: rest.pairs()?,
                 alike: rest.word()?,
                 base: rest.long()?,
             };
@@ -180,6 +162,12 @@ impl State {
             overload,
             checks,
         })
+    }
+}
+
+fn write_pairs(pairs: Pairs, bytes: &mut Vec<u8>) {
+    for word in [pairs.failures, pairs.unpaired, pairs.caller.0] {
+        bytes.extend(word.to_le_bytes());
     }
 }
 
@@ -229,10 +217,9 @@ impl Reader<'_> {
         }
     }
 
-    /// What is left over of so many failures.
-    fn pairs(&mut self, failures: u32) -> Option<Pairs> {
+    fn pairs(&mut self) -> Option<Pairs> {
         Some(Pairs {
-            failures,
+            failures: self.word()?,
             unpaired: self.word()?,
             caller: Caller(self.word()?),
         })
@@ -257,147 +244,5 @@ impl Reader<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn time() -> impl Strategy<Value = Instant> {
-        any::<u64>().prop_map(Instant::from_nanos)
-    }
-
-    fn phase() -> impl Strategy<Value = Phase> {
-        prop_oneof![
-            Just(Phase::Admitting),
-            time().prop_map(|until| Phase::Tripped { until }),
-            time().prop_map(|until| Phase::Probing { until }),
-            time().prop_map(|since| Phase::Ramping { since }),
-        ]
-    }
-
-    fn met() -> impl Strategy<Value = Option<(Caller, Instant)>> {
-        proptest::option::of((any::<u32>().prop_map(Caller), time()))
-    }
-
-    fn callers() -> impl Strategy<Value = Callers> {
-        (met(), met()).prop_map(|(latest, other)| Callers { latest, other })
-    }
-
-    fn cause() -> impl Strategy<Value = Cause> {
-        let rules = [
-            TripRule::Row,
-            TripRule::Share,
-            TripRule::Count,
-            TripRule::Probe,
-        ];
-        (0..rules.len(), any::<u16>()).prop_map(move |(rule, status)| Cause {
-            rule: rules[rule],
-            status,
-        })
-    }
-
-    prop_compose! {
-        fn window()(
-            newest in proptest::option::of(time()),
-            buckets in any::<[([u32; 5], u64); BUCKETS]>(),
-            row in any::<[u32; 7]>(),
-            answered_at_failure in any::<u64>(),
-        ) -> Window {
-            let buckets = buckets.map(|([failures, all, unpaired, caller, alike], base)| Bucket {
-                failures,
-                unopposed: Pairs { failures: all, unpaired, caller: Caller(caller) },
-                alike,
-                base,
-            });
-            let [length, unreached, unopposed, unexplained, alike, unpaired, caller] = row;
-            let pairs = Pairs { failures: length, unpaired, caller: Caller(caller) };
-            let row = Row { length, unreached, unopposed, unexplained, alike, pairs };
-            Window { newest, buckets, row, answered_at_failure }
-        }
-    }
-
-    prop_compose! {
-        fn overload()(
-            rests_until in time(),
-            bound in any::<u32>(),
-            since in time(),
-            base in any::<u64>(),
-            reached in any::<u32>(),
-            rounds in any::<u8>(),
-            limited in met(),
-        ) -> Overload {
-            Overload { rests_until, bound, since, base, reached, rounds, limited }
-        }
-    }
-
-    prop_compose! {
-        fn state()(
-            phase in phase(),
-            since in time(),
-            cause in cause(),
-            probes in any::<u32>(),
-            prober in proptest::option::of(any::<u32>().prop_map(Caller)),
-            overload in overload(),
-            unavailable in any::<bool>(),
-            checks in any::<(u8, u16)>(),
-            served in callers(),
-            failing in callers(),
-            window in window(),
-        ) -> State {
-            let (against, status) = checks;
-            State {
-                breaker: Breaker { phase, since, cause, probes, prober },
-                window,
-                served,
-                failing,
-                overload,
-                checks: Checks { unavailable, against, status },
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn what_was_encoded_comes_back(state in state()) {
-            let bytes = state.encode();
-            prop_assert_eq!(bytes.len(), State::ENCODED);
-            prop_assert_eq!(State::decode(&bytes), Some(state));
-        }
-
-        #[test]
-        fn a_damaged_value_is_refused(state in state(), at in 0..SIZE, flipped in 1..=255u8) {
-            let mut bytes = state.encode();
-            bytes[at] ^= flipped;
-            prop_assert_eq!(State::decode(&bytes), None);
-        }
-
-        #[test]
-        fn bytes_that_are_no_state_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-            prop_assert_eq!(State::decode(&bytes), None);
-        }
-    }
-
-    #[test]
-    fn a_value_cut_short_drawn_out_or_of_another_version_is_refused() {
-        let bytes = State::default().encode();
-        assert!(bytes.len() <= 1024, "{} bytes", bytes.len());
-        for len in 0..bytes.len() {
-            assert_eq!(State::decode(&bytes[..len]), None, "{len} bytes");
-        }
-        assert_eq!(State::decode(&[&bytes[..], &[0]].concat()), None);
-        let resealed = |at: usize, byte: u8| {
-            let mut body = bytes[..SIZE - 4].to_vec();
-            body[at] = byte;
-            let sum = murmur3_32(&body, 0).to_le_bytes();
-            [&body[..], &sum].concat()
-        };
-        assert!(State::decode(&resealed(0, VERSION)).is_some());
-        assert_eq!(State::decode(&resealed(0, VERSION + 1)), None);
-        assert_eq!(State::decode(&resealed(1, 4)), None, "an unknown phase");
-        assert_eq!(
-            State::decode(&resealed(76, 2)),
-            None,
-            "neither available nor not"
-        );
-    }
-}
+#[path = "codec_tests.rs"]
+mod tests;

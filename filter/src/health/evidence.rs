@@ -4,7 +4,7 @@
 //! to a chat server. If each such answer counted against the endpoint that gave it, one caller
 //! could trip a whole pool. So a failure carries its [`Proof`], and its caller:
 //!
-//! - *Unreached*: no connection, or a reset before the answer. Nothing of the request was looked at,
+//! - *Unreached*: no connection, or a reset before the answer. The endpoint has not seen the request,
 //!   so it counts for any caller.
 //! - *Served elsewhere*: another endpoint served the same request. It counts as unopposed where only
 //!   this caller's requests fail, and others' are served.
@@ -13,10 +13,8 @@
 //! - *Unopposed*: the endpoint answered with an error or too late, and no other endpoint was asked.
 //!   It counts if the endpoint serves no other caller, else as far as other callers' failures make
 //!   [`Pairs`] with it.
-//!
-//! - *Alike*: all endpoints that were tried failed the request. It says nothing of any of them, until
-//!   nothing else is left: a long row of such requests, of several callers or of the only one, with
-//!   none that is served between them.
+//! - *Alike*: all endpoints that were tried failed the request. It counts in a long row only, of
+//!   several callers or of the only one.
 //!
 //! The idea is that of outlier detection (Envoy's success rate ejection): an endpoint is bad only
 //! beside others, and for several callers.
@@ -156,8 +154,8 @@ impl Pairs {
 /// Failures without a success between them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Row {
-    /// All of them.
-    pub length: u32,
+    /// All of them, by caller.
+    pub pairs: Pairs,
     /// Of these, the unreached ones.
     pub unreached: u32,
     /// Of these, the unopposed ones.
@@ -166,15 +164,17 @@ pub(super) struct Row {
     pub unexplained: u32,
     /// Of these, those that failed alike elsewhere.
     pub alike: u32,
-    /// Whose they are.
-    pub pairs: Pairs,
 }
 
 impl Row {
+    /// How many failures it has.
+    pub fn length(&self) -> u32 {
+        self.pairs.failures
+    }
+
     /// One more failure.
     pub fn add(&mut self, failure: &Failure) {
         self.pairs = self.pairs.and(Pairs::one(failure.caller));
-        self.length = self.length.saturating_add(1);
         match failure.proof {
             Proof::Unreached => self.unreached = self.unreached.saturating_add(1),
             Proof::Unopposed => self.unopposed = self.unopposed.saturating_add(1),

@@ -164,8 +164,7 @@ impl State {
         })
     }
 
-    /// Whether a request of `caller` that was served tells something new of whom the endpoint
-    /// serves.
+    /// Whether [`served`](Self::served) has something to store for `caller`.
     pub fn is_news_of(&self, caller: Caller, now: Instant) -> bool {
         self.served.wants(caller, now)
     }
@@ -235,30 +234,25 @@ impl State {
         answered: u64,
     ) -> (State, Outcome) {
         self.step(|new| {
-            // It lives: what was hidden before were refusals, too.
-            if new.window.row.unexplained > 0 {
+            // A refusal that was seen explains the attempts that retries hid before it.
+            if !refusal.hidden && new.window.row.unexplained > 0 {
                 new.window.row = Row::default();
             }
-            match new.refuse(rules, refusal, now, answered) {
-                Outcome::Unchanged if new.window != self.window => Outcome::Counted,
-                outcome => outcome,
+            let others = new.served.others(refusal.caller, LATELY, now);
+            let refusal = Refusal {
+                may_be_callers: refusal.may_be_callers || others,
+                ..*refusal
+            };
+            let overload = new.overload.refuse(rules, &refusal, now, answered);
+            match overload {
+                _ if *new == *self => Outcome::Unchanged,
+                true if new.overload != self.overload => Outcome::Overloaded,
+                _ => Outcome::Counted,
             }
         })
     }
 
-    /// A request that another endpoint served may have been refused here for overload.
-    pub fn hidden_overload(
-        &self,
-        rules: &Rules,
-        refusal: &Refusal,
-        now: Instant,
-        answered: u64,
-    ) -> (State, Outcome) {
-        self.step(|new| new.refuse(rules, refusal, now, answered))
-    }
-
-    /// Whether one failure more would trip, as far as those in a row are concerned, which need not
-    /// all have been failures.
+    /// Whether one failure more may trip, if the attempts in a row that retries hid were failures.
     pub fn may_trip_next(&self, rules: &Rules) -> bool {
         let row = &self.window.row;
         let listens = rules.breaks && self.breaker.listens();
@@ -351,21 +345,6 @@ impl State {
         let mut new = self.clone();
         let outcome = take(&mut new);
         (new, outcome)
-    }
-
-    fn refuse(&mut self, rules: &Rules, refusal: &Refusal, now: Instant, answered: u64) -> Outcome {
-        let others = self.served.others(refusal.caller, LATELY, now);
-        let refusal = Refusal {
-            may_be_callers: refusal.may_be_callers || others,
-            ..*refusal
-        };
-        let before = self.overload;
-        let overload = self.overload.refuse(rules, &refusal, now, answered);
-        match overload {
-            _ if self.overload == before => Outcome::Unchanged,
-            true => Outcome::Overloaded,
-            false => Outcome::Counted,
-        }
     }
 
     fn ramp(&mut self, now: Instant, answered: u64) -> Outcome {

@@ -52,6 +52,8 @@ pub struct Refusal {
     pub caller: Caller,
     /// Whether it may be about its caller alone: a 429, or a refusal by an endpoint that serves others.
     pub may_be_callers: bool,
+    /// Whether a retry hid it, so that it was not seen, and may have been something else.
+    pub hidden: bool,
 }
 
 /// What is agreed on about an endpoint's load.
@@ -95,41 +97,34 @@ impl Overload {
         }
         // A counter that began anew tells of no successes yet.
         let mut successes = answered.saturating_sub(self.base);
-        let (mut bound, mut steps, mut rounds) = (self.bound, 0u32, self.rounds);
+        let (mut steps, mut rounds) = (0u32, self.rounds);
+        let mut bound = Bound {
+            proven: self.bound,
+            most: self.bound,
+        };
         if now.since(self.since) >= PATIENCE {
             rounds = rounds.min(ROUNDS);
         }
-        let mut proven = bound;
         loop {
-            let needed = u64::from(bound).saturating_mul(rounds.max(1).into());
+            let needed = u64::from(bound.most).saturating_mul(rounds.max(1).into());
             if successes < needed {
-                return Some((
-                    Bound {
-                        proven,
-                        most: bound,
-                    },
-                    steps,
-                ));
+                return Some((bound, steps));
             }
-            proven = bound;
             successes = successes.saturating_sub(needed);
             let step = match rounds {
-                0 => bound,
-                _ => (bound >> 3).max(1),
+                0 => bound.most,
+                _ => (bound.most >> 3).max(1),
             };
-            bound = bound.saturating_add(step);
+            bound = Bound {
+                proven: bound.most,
+                most: bound.most.saturating_add(step),
+            };
             steps = steps.saturating_add(1);
-            if bound > self.reached {
-                return Some((
-                    Bound {
-                        proven,
-                        most: bound,
-                    },
-                    steps,
-                ));
+            if bound.most > self.reached {
+                return Some((bound, steps));
             }
             rounds = rounds.min(ROUNDS);
-            if bound >= self.bound.saturating_mul(OPEN) {
+            if bound.most >= self.bound.saturating_mul(OPEN) {
                 return None;
             }
         }
@@ -212,6 +207,7 @@ mod tests {
             retry_after: None,
             caller: Caller(1),
             may_be_callers: false,
+            hidden: false,
         }
     }
 

@@ -113,6 +113,15 @@ impl Trip {
         }
     }
 
+    /// Whether one failure more in `row` may be the deciding one.
+    pub(super) fn is_next(&self, row: &Row) -> bool {
+        let deciding = match self {
+            Trip::ErrorRate(rule) => rule.in_a_row,
+            Trip::FailTimeout(rule) => rule.max_fails,
+        };
+        deciding > 0 && row.length().saturating_add(1) >= deciding
+    }
+
     /// The rule that the failure that made `tally` decides, if it is the deciding one.
     pub(super) fn reached(&self, tally: &Tally, witnesses: Witnesses) -> Option<TripRule> {
         let counted = tally
@@ -156,38 +165,23 @@ const OF_ONE_CALLER: u32 = 4;
 /// A row is one of chance if requests that fail by themselves make one so often, or more often.
 const CHANCE: f64 = 1e-6;
 
-impl Trip {
-    /// Whether one failure more than `row` may trip.
-    pub(super) fn is_next(&self, row: &Row) -> bool {
-        match self {
-            Trip::ErrorRate(rule) => {
-                rule.in_a_row > 0 && row.length.saturating_add(1) >= rule.in_a_row
-            }
-            Trip::FailTimeout(rule) => {
-                rule.max_fails > 0 && row.length.saturating_add(1) >= rule.max_fails
-            }
-        }
-    }
-}
-
 impl ErrorRate {
     fn is_row(&self, tally: &Tally, witnesses: Witnesses) -> bool {
         let row = &tally.row;
-        let long = self.in_a_row.saturating_mul(OF_ONE_CALLER);
-        let counted = row.length.saturating_sub(row.alike);
-        if self.in_a_row == 0 || row.length < self.in_a_row {
+        if self.in_a_row == 0 || row.length() < self.in_a_row {
             return false;
         }
-        let proven = counted.saturating_sub(row.unopposed);
-        let explained = proven.saturating_sub(row.unexplained) > 0;
-        let is_enough = match counted >= self.in_a_row && (explained || row.unopposed > 0) {
-            true => true,
-            false => row.length >= long && row.alike > 0,
-        };
+        let long = self.in_a_row.saturating_mul(OF_ONE_CALLER);
+        // A request that failed elsewhere, too, counts in a long row only. Hidden attempts alone
+        // prove nothing.
+        let relevant = row.length().saturating_sub(row.alike);
+        let proven = relevant.saturating_sub(row.unopposed);
+        let is_short_row = relevant >= self.in_a_row && relevant > row.unexplained;
+        let is_long_row = row.alike > 0 && row.length() >= long;
         let of_all = row.pairs.counted() >= self.in_a_row || !witnesses.others_served;
         row.unreached >= self.in_a_row
-            || (proven >= long && explained && !witnesses.others_lately)
-            || (is_enough && of_all && !tally.is_by_chance())
+            || (proven >= long && proven > row.unexplained && !witnesses.others_lately)
+            || ((is_short_row || is_long_row) && of_all && !tally.is_by_chance())
     }
 }
 
@@ -203,7 +197,7 @@ impl Tally {
             return false;
         }
         let share = before as f64 / before.saturating_add(self.successes) as f64;
-        let length = i32::try_from(row.length).unwrap_or(i32::MAX);
+        let length = i32::try_from(row.length()).unwrap_or(i32::MAX);
         share.powi(length) > CHANCE
     }
 }
@@ -247,7 +241,7 @@ mod tests {
     fn row(length: u32, unopposed: u32) -> Tally {
         Tally {
             row: Row {
-                length,
+                pairs: one_callers(length),
                 unopposed,
                 ..Row::default()
             },

@@ -231,7 +231,7 @@ mod tests {
                 window
                     .fail(LENGTH, at(seconds), answered, &FAILURE, FAILURE.proof)
                     .row
-                    .length,
+                    .length(),
             );
         }
         assert_eq!(rows, [1, 2, 3, 1, 2]);
@@ -245,7 +245,7 @@ mod tests {
                 window.fail(LENGTH, at(1), 5_000, &FAILURE, FAILURE.proof);
             }
             let tally = window.fail(LENGTH, at(2), restarted, &FAILURE, FAILURE.proof);
-            assert_eq!((counts(tally), tally.row.length), ((1, 0), 1));
+            assert_eq!((counts(tally), tally.row.length()), ((1, 0), 1));
             assert_eq!(
                 counts(window.fail(LENGTH, at(3), restarted + 4, &FAILURE, FAILURE.proof)),
                 (2, 4),

@@ -94,6 +94,7 @@ impl fmt::Display for Weight {
         self.0.fmt(f)
     }
 }
+
 /// Requests in flight that an endpoint is trusted with, after it has refused one for overload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bound {

@@ -108,7 +108,7 @@ impl Workers {
     pub fn in_flight(&self, worker: usize) -> Vec<u64> {
         let view = self.pools[worker].view();
         (0..view.len())
-            .map(|endpoint| view.in_flight(endpoint))
+            .map(|endpoint| view.in_flight(endpoint).into())
             .collect()
     }
 

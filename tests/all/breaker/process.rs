@@ -72,6 +72,7 @@ impl Step {
                     retry_after: asked.map(Duration::from_secs),
                     caller: Caller(1),
                     may_be_callers: false,
+                    hidden: false,
                 };
                 old.overloaded(rules, &refusal, now, answered)
             }

@@ -23,7 +23,7 @@ pub struct Reference {
     tripped_until: Option<u64>,
     /// The probe whose end is awaited: its token, and when it was sent.
     probe: Option<(u32, u64)>,
-    /// Who sent the last one, and when it was due again.
+    /// Who sent the last one.
     prober: Option<Caller>,
     probes: u32,
     back_since: Option<u64>,
@@ -364,8 +364,13 @@ fn counted(failures: &[&Failed]) -> usize {
             .into_iter()
             .for_each(|caller| pair_off(&mut unpaired, caller));
     }
-    let paired = failures.len() - unpaired.len();
-    paired + unpaired.len().min(paired)
+    with_pairs(failures.len(), unpaired.len())
+}
+
+/// Of so many failures those that are paired, and as many of the others.
+fn with_pairs(failures: usize, unpaired: usize) -> usize {
+    let paired = failures - unpaired;
+    paired + unpaired.min(paired)
 }
 
 /// Puts `caller` to its likes, or takes one of another caller away with it.
@@ -397,8 +402,7 @@ fn row_trips(
     row.iter()
         .rev()
         .for_each(|f| pair_off(&mut unpaired, f.caller));
-    let paired = row.len() - unpaired.len();
-    let several = paired + unpaired.len().min(paired) >= in_a_row;
+    let several = with_pairs(row.len(), unpaired.len()) >= in_a_row;
     let enough = told_of_it >= in_a_row && told_of_it > unexplained;
     let enough = enough || (alike > 0 && row.len() >= long);
     if of(Proof::Unreached) >= in_a_row

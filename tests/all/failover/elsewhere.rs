@@ -1,5 +1,4 @@
-//! Attempts that the proxy made elsewhere without telling why: what they say of the endpoint that
-//! was tried first.
+//! Hidden attempts: what a retry says of the endpoint that was tried first.
 
 use std::time::Duration;
 
@@ -59,6 +58,16 @@ fn send(proxy: &mut dyn Proxy, caller: usize) -> Sent {
         order: order.map(str::to_owned).collect(),
         retried: sent.header("x-envoy-retriable-status-codes").to_owned(),
     }
+}
+
+/// So many requests, which both workers know of.
+fn start(proxy: &mut dyn Proxy, requests: usize) -> Vec<Sent> {
+    let mut under_way = Vec::new();
+    while under_way.len() < requests {
+        under_way.push(send(proxy, under_way.len()));
+        pass(proxy, 0..2, Duration::from_millis(50));
+    }
+    under_way
 }
 
 fn finish(proxy: &mut dyn Proxy, sent: &Sent, status: u16, attempts: u32) {
@@ -126,12 +135,8 @@ fn send_to_first(proxy: &mut dyn Proxy) -> (Sent, Vec<Sent>) {
 
 fn an_endpoint_that_refuses_beside_others_is_bounded_and_not_tripped(on: On) {
     let mut proxy = two(on, Value::Null);
-    let mut under_way = Vec::new();
     // Four at each, and a fifth at the first.
-    while under_way.len() < 8 {
-        under_way.push(send(&mut *proxy, under_way.len()));
-        pass(&mut *proxy, 0..2, Duration::from_millis(50));
-    }
+    let under_way = start(&mut *proxy, 8);
     let mut others = Vec::new();
     let mut hidden = 0;
     loop {
@@ -284,7 +289,7 @@ fn a_probe_that_is_served_elsewhere_has_failed(on: On) {
     assert_eq!((state(&*proxy, FIRST), trips(&*proxy, FIRST)), (3, 2));
 }
 
-/// The second endpoint carried others when the first refused; how many more by then nobody knows.
+/// How much the second endpoint carried when it was tried is not known.
 fn of_several_hidden_attempts_the_later_ones_say_nothing(on: On) {
     let route = json!({"pools": ["p"]});
     let mut proxy = proxy(on, &config("round_robin", 3, route), 1);
@@ -310,11 +315,7 @@ fn of_several_hidden_attempts_the_later_ones_say_nothing(on: On) {
 /// Six are in flight at the first, and three beside the refused one at the second.
 fn a_refusal_after_a_retry_is_measured_at_the_endpoint_that_refused(on: On) {
     let mut proxy = two(on, Value::Null);
-    let mut under_way = Vec::new();
-    while under_way.len() < 12 {
-        under_way.push(send(&mut *proxy, under_way.len()));
-        pass(&mut *proxy, 0..2, Duration::from_millis(50));
-    }
+    let under_way = start(&mut *proxy, 12);
     let (at_first, at_second): (Vec<_>, Vec<_>) = under_way
         .into_iter()
         .partition(|sent| sent.order[0] == FIRST);

@@ -1,7 +1,7 @@
-//! Attempts that were retried elsewhere, where nobody tells why.
+//! Hidden attempts: the proxy retried them on another endpoint, and does not say why.
 //!
-//! A proxy that retries tells how often, and not upon what. Where it retries refusals as well
-//! (503, 529, 429), an attempt that it hid may have been one, or a failure. To take all for
+//! Where the proxy retries refusals (503, 529, 429), a hidden attempt may have been a refusal or a
+//! failure. To take all for
 //! failures would trip what has too much to do. To take all for refusals would bound an endpoint
 //! that fails now and then, and never trip a broken one. So after a hidden attempt a request is
 //! placed as a question: it is retried upon failures only, and its answer shows what the endpoint
@@ -12,21 +12,6 @@
 use std::time::Duration;
 
 use crate::values::clock::Instant;
-
-/// What an attempt that was retried may have been, beside a failure.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::flow) struct Hides {
-    /// 503 or 529.
-    pub overload: bool,
-    /// 429.
-    pub limits: bool,
-}
-
-impl Hides {
-    pub fn any(self) -> bool {
-        self.overload || self.limits
-    }
-}
 
 /// What one worker knows of the hidden attempts at one endpoint.
 #[derive(Debug, Default)]

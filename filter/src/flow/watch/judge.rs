@@ -7,7 +7,7 @@ use crate::ports::Host;
 use crate::values::clock::Instant;
 
 use super::doubt::Shown;
-use super::{Hides, Seen, Verdict, Watch};
+use super::{Seen, Verdict, Watch};
 
 impl Watch {
     /// A request has shown something of `endpoint`.
@@ -27,7 +27,7 @@ impl Watch {
                     ProbeEnd::Abandoned(now.since(seen.sent))
                 }
                 Verdict::Bad(_, status) => ProbeEnd::Failed(status),
-                Verdict::Hidden(_) => ProbeEnd::Failed(0),
+                Verdict::Hidden => ProbeEnd::Failed(0),
                 Verdict::Overloaded(rest) => ProbeEnd::Overloaded(rest),
             };
             self.step(endpoint, pool, now, host, &|state, rules, answered| {
@@ -61,21 +61,20 @@ impl Watch {
                     state.failed(rules, &failure, now, answered)
                 });
             }
-            Verdict::Hidden(hides) => self.hidden(endpoint, hides, seen, pool, now, host),
+            Verdict::Hidden => self.hidden(endpoint, seen, pool, now, host),
             Verdict::Overloaded(rest) | Verdict::Limited(rest) => {
+                let is_limit = matches!(seen.verdict, Verdict::Limited(_));
                 if let Some(watched) = self.endpoints.get_mut(endpoint) {
                     watched.doubt.refuses(now);
                 }
-                let carried = u32::try_from(pool.view().in_flight(endpoint)).unwrap_or(u32::MAX);
                 let refusal = Refusal {
-                    in_flight: carried.max(seen.in_flight),
+                    in_flight: pool.view().in_flight(endpoint).max(seen.in_flight),
                     retry_after: rest,
                     caller: caller::of(seen.caller, host),
-                    may_be_callers: matches!(seen.verdict, Verdict::Limited(_)),
+                    may_be_callers: is_limit,
+                    hidden: false,
                 };
-                self.step(endpoint, pool, now, host, &|state, rules, answered| {
-                    state.overloaded(rules, &refusal, now, answered)
-                });
+                self.refused(endpoint, &refusal, pool, now, host);
             }
             Verdict::Nothing => {}
         }
@@ -85,7 +84,6 @@ impl Watch {
     fn hidden(
         &mut self,
         endpoint: usize,
-        hides: Hides,
         seen: Seen,
         pool: &mut balance::Pool,
         now: Instant,
@@ -94,38 +92,36 @@ impl Watch {
         let Some(watched) = self.endpoints.get_mut(endpoint) else {
             return;
         };
-        if !hides.any() {
+        let hides = seen.hides;
+        let shown = if hides.nothing() {
             watched.doubt.fails(now);
-        }
-        // One that carries nothing else has not too much to do.
-        let alone = seen.alone && !hides.limits;
-        let shown = match !hides.any() || alone {
-            true => Some(Shown::Failure),
-            false => watched.doubt.hidden(now),
+            Some(Shown::Failure)
+        } else if seen.alone && !hides.limits {
+            // One that carries nothing else has not too much to do.
+            Some(Shown::Failure)
+        } else {
+            watched.doubt.hidden(now)
         };
-        let caller = caller::of(seen.caller, host);
         match shown {
             Some(Shown::Failure) => {
                 let verdict = Verdict::Bad(Proof::ServedElsewhere, 0);
                 self.judge(endpoint, Seen { verdict, ..seen }, pool, now, host);
             }
             Some(Shown::Refusal) if hides.overload && seen.in_flight > 1 => {
-                let carried = u32::try_from(pool.view().in_flight(endpoint)).unwrap_or(u32::MAX);
                 let refusal = Refusal {
-                    in_flight: carried.max(seen.in_flight),
+                    in_flight: pool.view().in_flight(endpoint).max(seen.in_flight),
                     retry_after: None,
-                    caller,
+                    caller: caller::of(seen.caller, host),
                     may_be_callers: false,
+                    hidden: true,
                 };
-                self.step(endpoint, pool, now, host, &|state, rules, answered| {
-                    state.hidden_overload(rules, &refusal, now, answered)
-                });
+                self.refused(endpoint, &refusal, pool, now, host);
             }
             Some(Shown::Refusal) => {}
             None => {
                 let failure = Failure {
                     placed: seen.sent,
-                    caller,
+                    caller: caller::of(seen.caller, host),
                     proof: Proof::Unexplained,
                     status: 0,
                 };
@@ -134,6 +130,20 @@ impl Watch {
                 });
             }
         }
+    }
+
+    /// A request was refused for overload, or for its caller's limit.
+    fn refused(
+        &mut self,
+        endpoint: usize,
+        refusal: &Refusal,
+        pool: &mut balance::Pool,
+        now: Instant,
+        host: &mut dyn Host,
+    ) {
+        self.step(endpoint, pool, now, host, &|state, rules, answered| {
+            state.overloaded(rules, refusal, now, answered)
+        });
     }
 
     /// Whether only the requests of `caller` fail at `endpoint`, as far as this worker knows.
@@ -167,7 +177,7 @@ impl Watch {
         let Some(bound) = pool.view().bound(endpoint) else {
             return;
         };
-        let carried = u32::try_from(pool.view().in_flight(endpoint)).unwrap_or(u32::MAX);
+        let carried = pool.view().in_flight(endpoint);
         let watched = self.endpoints.get(endpoint);
         if carried >= bound.most && watched.is_some_and(|watched| watched.state.is_news(carried)) {
             self.step(endpoint, pool, now, host, &|state, _, _| {
@@ -205,7 +215,7 @@ impl Watch {
         };
         let answered = watched.answered;
         let rolls = watched.state.needs_roll(&self.rules, now);
-        let asks = rolls || !self.suspects.is_empty(now) || self.is_asked_after();
+        let asks = rolls || !self.suspects.is_empty(now) || self.samples_anonymous();
         if caller.is_some() || asks {
             let caller = caller::of(caller, host);
             self.suspects.served(caller, endpoint);
@@ -227,9 +237,9 @@ impl Watch {
         }
     }
 
-    /// Whether the host is asked whose success this is: of every 32nd, as that is a call.
-    fn is_asked_after(&mut self) -> bool {
-        self.unasked = self.unasked.wrapping_add(1);
-        self.unasked.is_multiple_of(32)
+    /// Whether the host is asked for the caller: of every 32nd success, as that is a call.
+    fn samples_anonymous(&mut self) -> bool {
+        self.anonymous = self.anonymous.wrapping_add(1);
+        self.anonymous.is_multiple_of(32)
     }
 }

@@ -28,7 +28,6 @@ mod rules;
 mod verdict;
 
 pub(super) use absent::Absent;
-pub(super) use doubt::Hides;
 use endpoint::Watched;
 use rules::rules;
 pub(super) use verdict::{Seen, Verdict};
@@ -51,8 +50,8 @@ pub(super) struct Watch {
     suspects: Suspects,
     /// Callers whose requests this worker has seen served, by any endpoint.
     served: Callers,
-    /// Successes of callers whose headers tell nothing, of which some are asked after.
-    unasked: u8,
+    /// Successes of callers that the headers do not name.
+    anonymous: u8,
     /// How often anything was agreed on anew, in all pools of all workers.
     changes: Option<Meter>,
 }
@@ -78,7 +77,7 @@ impl Watch {
             told_by_others: true,
             suspects: Suspects::default(),
             served: Callers::default(),
-            unasked: 0,
+            anonymous: 0,
             endpoints: endpoints.collect(),
             changes,
         }
@@ -187,8 +186,8 @@ impl Watch {
         any
     }
 
-    /// Makes a request of `caller` the probe of an endpoint that is due for one; the endpoint and the
-    /// probe's token.
+    /// Makes a request of `caller` the probe of an endpoint that is due for one. Returns the endpoint
+    /// and the probe's token.
     pub fn claim_probe(
         &mut self,
         caller: Option<Caller>,

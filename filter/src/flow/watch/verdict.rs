@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::health::{Caller, Proof};
 use crate::values::clock::Instant;
 
-use super::Hides;
+use crate::flow::retries::Hides;
 
 /// What a request has shown of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,8 +14,8 @@ pub(in crate::flow) enum Verdict {
     Good,
     /// It failed, with this status; 0 where there was none.
     Bad(Proof, u16),
-    /// Another endpoint served it after a retry. Beside a failure it may have been one of these.
-    Hidden(Hides),
+    /// Another endpoint served it after a retry.
+    Hidden,
     /// It has too much to do, and said for how long or did not.
     Overloaded(Option<Duration>),
     /// It has answered 429: it has too much to do, or its caller asks too often.
@@ -40,4 +40,6 @@ pub(in crate::flow) struct Seen {
     pub in_flight: u32,
     /// Whether the endpoint carried nothing else then, in any worker.
     pub alone: bool,
+    /// What a retry hides, beside failures.
+    pub hides: Hides,
 }

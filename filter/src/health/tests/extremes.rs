@@ -80,6 +80,7 @@ proptest! {
                 retry_after: Some(asked),
                 caller,
                 may_be_callers: answered % 2 == 0,
+                hidden: answered % 3 == 0,
             };
             let (new, outcome) = match kind {
                 0 => state.roll(&rules, now, answered, caller),

@@ -126,6 +126,7 @@ impl World {
             retry_after: retry_after.map(Duration::from_secs),
             caller: self.caller,
             may_be_callers: false,
+            hidden: false,
         };
         let (now, answered) = (self.now(), self.answered);
         let step = self.state.overloaded(&self.rules, &refusal, now, answered);
