@@ -14,6 +14,7 @@ on_both! {
     an_endpoint_that_fails_while_it_carries_nothing_else_trips_at_the_fifth
     an_endpoint_that_fails_everything_trips_under_load_as_well
     an_endpoint_that_fails_half_of_all_trips_under_load
+    an_endpoint_that_fails_trips_though_one_caller_is_limited_there
     an_endpoint_that_refuses_everything_is_known_by_few_refusals
     an_overload_is_tried_elsewhere_only_where_there_is_room_to_spare
     a_probe_that_is_served_elsewhere_has_failed
@@ -233,6 +234,19 @@ fn an_endpoint_that_fails_half_of_all_trips_under_load(on: On) {
     let (failures, _) = load(&mut *proxy, 2_000, half, has_tripped);
     assert_eq!((trips(&*proxy, FIRST), trips(&*proxy, SECOND)), (1, 0));
     assert!(failures <= 60, "{failures}");
+}
+
+/// Another tenant gets a 429 between any two failures. It is not retried, and explains none.
+fn an_endpoint_that_fails_trips_though_one_caller_is_limited_there(on: On) {
+    let mut proxy = two(on, Value::Null);
+    let mut requests = 0;
+    let fails = |_| {
+        requests += 1;
+        if requests % 2 == 0 { 429 } else { 500 }
+    };
+    let (bad, _) = load(&mut *proxy, 400, fails, has_tripped);
+    assert_eq!((trips(&*proxy, FIRST), trips(&*proxy, SECOND)), (1, 0));
+    assert!(bad <= 60, "{bad}");
 }
 
 /// A server that loads its model: what is not hidden is no more than a question now and then.

@@ -64,7 +64,10 @@ impl Watch {
             Verdict::Hidden => self.hidden(endpoint, seen, pool, now, host),
             Verdict::Overloaded(rest) | Verdict::Limited(rest) => {
                 let is_limit = matches!(seen.verdict, Verdict::Limited(_));
-                if let Some(watched) = self.endpoints.get_mut(endpoint) {
+                // A 429 explains hidden attempts only where these may have been one.
+                if let Some(watched) = self.endpoints.get_mut(endpoint)
+                    && (!is_limit || seen.hides.limits)
+                {
                     watched.doubt.refuses(now);
                 }
                 let refusal = Refusal {
